@@ -1,0 +1,111 @@
+// Sets of CPU or NUMA node numbers, in and out of the kernel's list format ("0-3,8").
+import { HoldfastError } from '../../lib/errors.ts';
+
+/** An immutable set of non-negative integers, kept sorted. */
+export class CpuSet implements Iterable<number> {
+  static readonly EMPTY = new CpuSet([]);
+
+  readonly #sorted: readonly number[];
+  readonly #members: ReadonlySet<number>;
+
+  private constructor(sorted: readonly number[]) {
+    this.#sorted = sorted;
+    this.#members = new Set(sorted);
+  }
+
+  static of(...numbers: readonly number[]): CpuSet {
+    return CpuSet.from(numbers);
+  }
+
+  static from(numbers: Iterable<number>): CpuSet {
+    const sorted = [...new Set(numbers)].sort((a, b) => a - b);
+    return sorted.length === 0 && CpuSet.EMPTY !== undefined ? CpuSet.EMPTY : new CpuSet(sorted);
+  }
+
+  /**
+   * Reads the kernel's list format (Documentation/admin-guide/cputopology.rst): numbers and ranges joined by commas;
+   * the empty text is the empty set.
+   * @throws HoldfastError INVALID_REQUEST for anything else, and for numbers of 2^20 or more (no kernel has them)
+   */
+  static parse(text: string): CpuSet {
+    const trimmed = text.trim();
+    if (trimmed === '') return CpuSet.EMPTY;
+    const numbers: number[] = [];
+    for (const part of trimmed.split(',')) {
+      const match = /^(\d{1,7})(?:-(\d{1,7}))?$/.exec(part);
+      const first = Number(match?.[1]);
+      const last = Number(match?.[2] ?? match?.[1]);
+      if (match === null || last < first || last >= 1 << 20) {
+        throw new HoldfastError('INVALID_REQUEST', `"${text}" is not a CPU list such as "0-3,8"`);
+      }
+      for (let number = first; number <= last; number += 1) numbers.push(number);
+    }
+    return CpuSet.from(numbers);
+  }
+
+  get size(): number {
+    return this.#sorted.length;
+  }
+
+  get isEmpty(): boolean {
+    return this.#sorted.length === 0;
+  }
+
+  has(number: number): boolean {
+    return this.#members.has(number);
+  }
+
+  first(): number | undefined {
+    return this.#sorted[0];
+  }
+
+  union(other: CpuSet): CpuSet {
+    if (other.isEmpty) return this;
+    return this.isEmpty ? other : CpuSet.from([...this.#sorted, ...other.#sorted]);
+  }
+
+  intersect(other: CpuSet): CpuSet {
+    return this.filter((number) => other.has(number));
+  }
+
+  minus(other: CpuSet): CpuSet {
+    return other.isEmpty ? this : this.filter((number) => !other.has(number));
+  }
+
+  filter(keep: (number: number) => boolean): CpuSet {
+    return CpuSet.from(this.#sorted.filter(keep));
+  }
+
+  equals(other: CpuSet): boolean {
+    return this.size === other.size && this.#sorted.every((number, index) => other.#sorted[index] === number);
+  }
+
+  isSubsetOf(other: CpuSet): boolean {
+    return this.#sorted.every((number) => other.has(number));
+  }
+
+  overlaps(other: CpuSet): boolean {
+    return this.#sorted.some((number) => other.has(number));
+  }
+
+  [Symbol.iterator](): Iterator<number> {
+    return this.#sorted[Symbol.iterator]();
+  }
+
+  /** The kernel's list format. */
+  toString(): string {
+    const parts: string[] = [];
+    for (let index = 0; index < this.#sorted.length; ) {
+      let end = index;
+      while (this.#sorted[end + 1] === Number(this.#sorted[end]) + 1) end += 1;
+      parts.push(end === index ? `${this.#sorted[index]}` : `${this.#sorted[index]}-${this.#sorted[end]}`);
+      index = end + 1;
+    }
+    return parts.join(',');
+  }
+
+  /** Stored and logged in the list format. */
+  toJSON(): string {
+    return this.toString();
+  }
+}

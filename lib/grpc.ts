@@ -1,0 +1,43 @@
+// grpc-js services and clients from protobuf-es descriptors: one set of generated code for both sides.
+import { type DescMethod, type DescService, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import type { MethodDefinition, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
+
+/** CRI's own limit, in both directions (bytes). */
+export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Channel options for unix sockets on one host: CRI's message limit, quick reconnects, no keepalive pings. The
+ * authority is set because Node's and Go's servers refuse a socket path there.
+ */
+export const LOCAL_CHANNEL_OPTIONS = {
+  'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+  'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 500,
+  'grpc.default_authority': 'localhost',
+  'grpc.use_local_subchannel_pool': 1,
+} as const;
+
+/**
+ * The grpc-js definition of one method.
+ * @param servicePath - full service name when it differs from the descriptor's (runtime.v1alpha2)
+ */
+export function methodDefinition<Method extends DescMethod>(
+  method: Method,
+  servicePath: string = method.parent.typeName,
+): MethodDefinition<MessageShape<Method['input']>, MessageShape<Method['output']>> {
+  return {
+    path: `/${servicePath}/${method.name}`,
+    requestStream: method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',
+    responseStream: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
+    requestSerialize: (message) => Buffer.from(toBinary(method.input, message)),
+    requestDeserialize: (wire) => fromBinary(method.input, wire) as MessageShape<Method['input']>,
+    responseSerialize: (message) => Buffer.from(toBinary(method.output, message)),
+    responseDeserialize: (wire) => fromBinary(method.output, wire) as MessageShape<Method['output']>,
+  };
+}
+
+/** The grpc-js definition of a whole service, for `Server.addService`; implementations use the methods' local names. */
+export function serviceDefinition(service: DescService): ServiceDefinition<UntypedServiceImplementation> {
+  return Object.fromEntries(service.methods.map((method) => [method.localName, methodDefinition(method)]));
+}
