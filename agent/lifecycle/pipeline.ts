@@ -1,0 +1,234 @@
+// The lifecycle pipeline: one method per step. It finds out which pod and container a step is about, asks every feature
+// in turn, and puts their answers together. Steps of one container follow each other; those of others go on beside them.
+import type { Logger } from 'pino';
+import { describeError, HoldfastError } from '../../lib/errors.ts';
+import { KeyedMutex } from '../../lib/keyed-mutex.ts';
+import type { LinuxContainerResources, PodSandboxConfig } from '../../proto/gen/wire/cri/v1/cri_pb.ts';
+import type { ContainerId, PodUid, SandboxId } from '../model/ids.ts';
+import type { Container, Pod } from '../model/pod.ts';
+import { POLICY_ANNOTATION, stampContainerPolicy, stampPodPolicy } from '../model/policy-stamp.ts';
+import type { ContainerRuntime } from '../runtime/runtime.ts';
+import { type Adjustment, type Contribution, mergeContributions } from './adjustment.ts';
+import type { ContainerStep, Feature } from './feature.ts';
+import { isDefaultPolicy } from './plan-policy.ts';
+import type { PodRecords } from './pod-records.ts';
+import type { Registry } from './registry.ts';
+import { needFromCri } from './resource-need.ts';
+import type { ContainerRequest, Subjects } from './subjects.ts';
+
+export interface PipelineOptions {
+  readonly features: readonly Feature[];
+  readonly registry: Registry;
+  readonly records: PodRecords;
+  readonly subjects: Subjects;
+  readonly runtime: ContainerRuntime;
+  readonly logger: Logger;
+}
+
+/** How long the pipeline waits for a container that it stops before its removal; the runtime kills it at once. */
+const STOP_BEFORE_REMOVAL_GRACE_SECONDS = 0;
+
+export class Pipeline {
+  readonly #options: PipelineOptions;
+  readonly #subjects: Subjects;
+  readonly #locks = new KeyedMutex();
+
+  constructor(options: PipelineOptions) {
+    this.#options = options;
+    this.#subjects = options.subjects;
+  }
+
+  /** Before RunPodSandbox. */
+  async sandboxCreating(config: PodSandboxConfig | undefined, signal: AbortSignal): Promise<Adjustment> {
+    const pod = await this.#subjects.podOf(config, signal);
+    return await this.#locks.run(podLock(pod.uid), async () => {
+      await this.#remember(pod);
+      const adjustment = await this.#collect('sandboxCreating', (feature) =>
+        feature.sandboxCreating?.({ pod, signal }),
+      );
+      if (isDefaultPolicy(pod.policy)) return adjustment;
+      return withAnnotation(adjustment, POLICY_ANNOTATION, stampPodPolicy(pod.policy));
+    });
+  }
+
+  /** Before CreateContainer. */
+  async containerCreating(request: ContainerRequest, signal: AbortSignal): Promise<Adjustment> {
+    const step = await this.#subjects.creatingStep(request, signal);
+    return await this.#locks.run(containerLock(step.pod.uid, step.name), async () => {
+      await this.#remember(step.pod);
+      const adjustment = await this.#collect('containerCreating', (feature) => feature.containerCreating?.(step));
+      if (isDefaultPolicy({ ...step.policy, containers: new Map() })) return adjustment;
+      return withAnnotation(adjustment, POLICY_ANNOTATION, stampContainerPolicy(step.policy));
+    });
+  }
+
+  /** After CreateContainer. When a feature refuses, what the others did is taken back before the error goes out. */
+  async containerCreated(request: ContainerRequest, containerId: ContainerId, signal: AbortSignal): Promise<void> {
+    const creating = await this.#subjects.creatingStep(request, signal);
+    await this.#locks.run(containerLock(creating.pod.uid, creating.name), async () => {
+      const { pod, sandboxId, name, attempt, policy } = creating;
+      const container: Container = {
+        id: containerId,
+        sandboxId,
+        podUid: pod.uid,
+        name,
+        attempt,
+        policy,
+        state: 'created',
+      };
+      this.#options.registry.putContainer(container);
+      this.#options.registry.putSandbox({ id: sandboxId, podUid: pod.uid });
+      const asked: Feature[] = [];
+      try {
+        for (const feature of this.#options.features) {
+          asked.push(feature);
+          await feature.containerCreated?.({ ...creating, containerId });
+        }
+      } catch (error) {
+        await this.#abandon(asked, { pod, container, signal });
+        throw error;
+      }
+    });
+  }
+
+  /** After StartContainer. What fails here is logged: the container runs, and reconciling will come back to it. */
+  async containerStarted(id: ContainerId, signal: AbortSignal): Promise<void> {
+    await this.#withContainer(id, signal, async (found) => {
+      this.#options.registry.setState(id, 'running');
+      const step: ContainerStep = { ...found, container: { ...found.container, state: 'running' } };
+      for (const feature of this.#options.features) {
+        try {
+          await feature.containerStarted?.(step);
+        } catch (error) {
+          this.#options.logger.warn(
+            { feature: feature.name, container: id, error: describeError(error) },
+            'containerStarted failed',
+          );
+        }
+      }
+    });
+  }
+
+  /** Before UpdateContainerResources. */
+  async containerUpdating(
+    id: ContainerId,
+    resources: LinuxContainerResources | undefined,
+    signal: AbortSignal,
+  ): Promise<Adjustment> {
+    const adjustment = await this.#withContainer(id, signal, async (step) => {
+      const requestedCpus = resources?.cpusetCpus ?? '';
+      const updating = {
+        ...step,
+        need: needFromCri(resources),
+        ...(requestedCpus === '' ? {} : { requestedCpus }),
+      };
+      return await this.#collect('containerUpdating', (feature) => feature.containerUpdating?.(updating));
+    });
+    return adjustment ?? {};
+  }
+
+  /** Before StopContainer. */
+  async containerStopping(id: ContainerId, signal: AbortSignal): Promise<void> {
+    await this.#withContainer(id, signal, async (step) => {
+      for (const feature of this.#options.features) await feature.containerStopping?.(step);
+    });
+  }
+
+  /** Before StopPodSandbox. */
+  async sandboxStopping(id: SandboxId, signal: AbortSignal): Promise<void> {
+    const step = await this.#subjects.sandboxStep(id, signal);
+    for (const feature of this.#options.features) await feature.sandboxStopping?.(step);
+  }
+
+  /** Before RemoveContainer. */
+  async containerRemoving(id: ContainerId, signal: AbortSignal): Promise<void> {
+    await this.#withContainer(id, signal, (step) => this.#removing(step));
+  }
+
+  /** Before RemovePodSandbox: the runtime removes the containers in it by itself, unseen by the shim. */
+  async sandboxRemoving(id: SandboxId, signal: AbortSignal): Promise<void> {
+    const step = await this.#subjects.sandboxStep(id, signal);
+    for (const container of step.containers) await this.containerRemoving(container.id, signal);
+    for (const feature of this.#options.features) await feature.sandboxRemoving?.(step);
+  }
+
+  /** Serialises work on a pod's holdings with the steps of one of its containers. */
+  async exclusively<Result>(uid: PodUid, work: () => Promise<Result>): Promise<Result> {
+    return await this.#locks.run(podLock(uid), work);
+  }
+
+  async #removing(step: ContainerStep): Promise<void> {
+    const current = await this.#stopped(step);
+    if (current === undefined) return;
+    for (const feature of this.#options.features) await feature.containerRemoving?.(current);
+  }
+
+  /** The step with the container's present state, after stopping it where its layer is to be kept. */
+  async #stopped(step: ContainerStep): Promise<ContainerStep | undefined> {
+    if (step.container.policy.restart !== 'reuse') return step;
+    const { runtime } = this.#options;
+    const status = await runtime.containerStatus(step.container.id, step.signal);
+    if (status === undefined) return undefined;
+    if (status.state === 'running') {
+      await runtime.stopContainer(step.container.id, STOP_BEFORE_REMOVAL_GRACE_SECONDS, step.signal);
+    }
+    const state = status.state === 'running' ? 'exited' : status.state;
+    this.#options.registry.setState(step.container.id, state);
+    return { ...step, container: { ...step.container, state } };
+  }
+
+  async #abandon(features: readonly Feature[], step: ContainerStep): Promise<void> {
+    for (const feature of features.toReversed()) {
+      try {
+        await feature.containerAbandoned?.(step);
+      } catch (error) {
+        // The shim must not remove a container that may still hold a layer.
+        throw new HoldfastError(
+          'UNAVAILABLE',
+          `what feature ${feature.name} did for container ${step.container.id} could not be taken back; the next attempt tries again`,
+          { cause: error },
+        );
+      }
+    }
+  }
+
+  async #collect(step: string, ask: (feature: Feature) => Promise<Contribution> | undefined): Promise<Adjustment> {
+    const contributions = new Map<string, Contribution>();
+    for (const feature of this.#options.features) {
+      const contribution = await ask(feature);
+      if (contribution !== undefined) contributions.set(feature.name, contribution);
+    }
+    const adjustment = mergeContributions(contributions);
+    this.#options.logger.debug({ step, adjustment }, 'adjustment');
+    return adjustment;
+  }
+
+  async #remember(pod: Pod): Promise<void> {
+    if (isDefaultPolicy(pod.policy)) return;
+    await this.#options.records.remember(pod.uid, { namespace: pod.namespace, name: pod.name });
+  }
+
+  /** Runs `work` under the container's lock; does nothing for a container that the runtime does not know. */
+  async #withContainer<Result>(
+    id: ContainerId,
+    signal: AbortSignal,
+    work: (step: ContainerStep) => Promise<Result>,
+  ): Promise<Result | undefined> {
+    const container = await this.#subjects.containerOf(id, signal);
+    if (container === undefined) return undefined;
+    const pod = await this.#subjects.podOfSandbox(container.sandboxId, container.podUid, signal);
+    if (pod === undefined) return undefined;
+    return await this.#locks.run(
+      containerLock(pod.uid, container.name),
+      () => work({ pod, container: this.#options.registry.container(id) ?? container, signal }),
+      signal,
+    );
+  }
+}
+
+const podLock = (uid: PodUid): string => `pod ${uid}`;
+const containerLock = (uid: PodUid, name: string): string => `container ${uid}/${name}`;
+
+function withAnnotation(adjustment: Adjustment, key: string, value: string): Adjustment {
+  return { ...adjustment, annotations: { ...adjustment.annotations, [key]: value } };
+}
