@@ -4,6 +4,7 @@ import { describeError } from '../../lib/errors.ts';
 import type { PodName, PodSource } from '../cluster/pod-source.ts';
 import type { PodUid } from '../model/ids.ts';
 import type { Feature, HoldingsEnd } from './feature.ts';
+import type { LifecycleLocks } from './locks.ts';
 import { type HeldPod, planHoldings } from './plan-holdings.ts';
 import type { PodRecords } from './pod-records.ts';
 import type { Registry } from './registry.ts';
@@ -17,8 +18,7 @@ export interface HoldingsOptions {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly logger: Logger;
-  /** Runs work while no step of the pod's sandbox does. */
-  readonly exclusively: <Result>(uid: PodUid, work: () => Promise<Result>) => Promise<Result>;
+  readonly locks: LifecycleLocks;
   readonly onEnded: (why: HoldingsEnd) => void;
 }
 
@@ -44,10 +44,10 @@ export class Holdings {
    * tried again at the next call.
    */
   async endWhereDue(signal: AbortSignal): Promise<void> {
-    const { gracePeriodMs, now, logger, exclusively } = this.#options;
+    const { gracePeriodMs, now, logger, locks } = this.#options;
     for (const { uid, why } of planHoldings(this.#heldPods(), now(), gracePeriodMs)) {
       signal.throwIfAborted();
-      await exclusively(uid, async () => {
+      await locks.pod(uid, async () => {
         // A sandbox may have come while this waited for its turn.
         const still = planHoldings(this.#heldPods(), now(), gracePeriodMs).some((pod) => pod.uid === uid);
         if (!still) return;

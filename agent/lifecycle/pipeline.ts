@@ -2,14 +2,15 @@
 // in turn, and puts their answers together. Steps of one container follow each other; those of others go on beside them.
 import type { Logger } from 'pino';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
-import { KeyedMutex } from '../../lib/keyed-mutex.ts';
 import type { LinuxContainerResources, PodSandboxConfig } from '../../proto/gen/wire/cri/v1/cri_pb.ts';
-import type { ContainerId, PodUid, SandboxId } from '../model/ids.ts';
+import type { ContainerId, SandboxId } from '../model/ids.ts';
 import type { Container, Pod } from '../model/pod.ts';
 import { POLICY_ANNOTATION, stampContainerPolicy, stampPodPolicy } from '../model/policy-stamp.ts';
 import type { ContainerRuntime } from '../runtime/runtime.ts';
 import { type Adjustment, type Contribution, mergeContributions } from './adjustment.ts';
 import type { ContainerStep, Feature } from './feature.ts';
+import type { Holdings } from './holdings.ts';
+import type { LifecycleLocks } from './locks.ts';
 import { isDefaultPolicy } from './plan-policy.ts';
 import type { PodRecords } from './pod-records.ts';
 import type { Registry } from './registry.ts';
@@ -21,6 +22,8 @@ export interface PipelineOptions {
   readonly registry: Registry;
   readonly records: PodRecords;
   readonly subjects: Subjects;
+  readonly holdings: Holdings;
+  readonly locks: LifecycleLocks;
   readonly runtime: ContainerRuntime;
   readonly logger: Logger;
 }
@@ -31,17 +34,19 @@ const STOP_BEFORE_REMOVAL_GRACE_SECONDS = 0;
 export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #subjects: Subjects;
-  readonly #locks = new KeyedMutex();
+  readonly #locks: LifecycleLocks;
 
   constructor(options: PipelineOptions) {
     this.#options = options;
     this.#subjects = options.subjects;
+    this.#locks = options.locks;
   }
 
   /** Before RunPodSandbox. */
   async sandboxCreating(config: PodSandboxConfig | undefined, signal: AbortSignal): Promise<Adjustment> {
     const pod = await this.#subjects.podOf(config, signal);
-    return await this.#locks.run(podLock(pod.uid), async () => {
+    return await this.#locks.pod(pod.uid, async () => {
+      this.#options.holdings.revive(pod.uid);
       await this.#remember(pod);
       const adjustment = await this.#collect('sandboxCreating', (feature) =>
         feature.sandboxCreating?.({ pod, signal }),
@@ -54,7 +59,7 @@ export class Pipeline {
   /** Before CreateContainer. */
   async containerCreating(request: ContainerRequest, signal: AbortSignal): Promise<Adjustment> {
     const step = await this.#subjects.creatingStep(request, signal);
-    return await this.#locks.run(containerLock(step.pod.uid, step.name), async () => {
+    return await this.#locks.container(step.pod.uid, step.name, async () => {
       await this.#remember(step.pod);
       const adjustment = await this.#collect('containerCreating', (feature) => feature.containerCreating?.(step));
       if (isDefaultPolicy({ ...step.policy, containers: new Map() })) return adjustment;
@@ -65,7 +70,7 @@ export class Pipeline {
   /** After CreateContainer. When a feature refuses, what the others did is taken back before the error goes out. */
   async containerCreated(request: ContainerRequest, containerId: ContainerId, signal: AbortSignal): Promise<void> {
     const creating = await this.#subjects.creatingStep(request, signal);
-    await this.#locks.run(containerLock(creating.pod.uid, creating.name), async () => {
+    await this.#locks.container(creating.pod.uid, creating.name, async () => {
       const { pod, sandboxId, name, attempt, policy } = creating;
       const container: Container = {
         id: containerId,
@@ -152,11 +157,6 @@ export class Pipeline {
     for (const feature of this.#options.features) await feature.sandboxRemoving?.(step);
   }
 
-  /** Serialises work on a pod's holdings with the steps of one of its containers. */
-  async exclusively<Result>(uid: PodUid, work: () => Promise<Result>): Promise<Result> {
-    return await this.#locks.run(podLock(uid), work);
-  }
-
   async #removing(step: ContainerStep): Promise<void> {
     const current = await this.#stopped(step);
     if (current === undefined) return;
@@ -218,16 +218,14 @@ export class Pipeline {
     if (container === undefined) return undefined;
     const pod = await this.#subjects.podOfSandbox(container.sandboxId, container.podUid, signal);
     if (pod === undefined) return undefined;
-    return await this.#locks.run(
-      containerLock(pod.uid, container.name),
+    return await this.#locks.container(
+      pod.uid,
+      container.name,
       () => work({ pod, container: this.#options.registry.container(id) ?? container, signal }),
       signal,
     );
   }
 }
-
-const podLock = (uid: PodUid): string => `pod ${uid}`;
-const containerLock = (uid: PodUid, name: string): string => `container ${uid}/${name}`;
 
 function withAnnotation(adjustment: Adjustment, key: string, value: string): Adjustment {
   return { ...adjustment, annotations: { ...adjustment.annotations, [key]: value } };
