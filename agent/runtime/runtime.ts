@@ -46,8 +46,11 @@ export interface ContainerRuntime {
   version(signal: AbortSignal): Promise<{ readonly name: string; readonly version: string }>;
   /** Sandboxes in any state. */
   listSandboxes(signal: AbortSignal): Promise<readonly RuntimeSandbox[]>;
-  /** Containers in any state. */
-  listContainers(signal: AbortSignal): Promise<readonly RuntimeContainer[]>;
+  /**
+   * Containers in any state.
+   * @param podUid - only those of this pod; the runtime filters, so that the answer is small
+   */
+  listContainers(signal: AbortSignal, podUid?: PodUid): Promise<readonly RuntimeContainer[]>;
   /** undefined when there is no such sandbox. */
   sandboxStatus(id: SandboxId, signal: AbortSignal): Promise<RuntimeSandbox | undefined>;
   /** undefined when there is no such container. */
@@ -62,7 +65,10 @@ export interface ContainerRuntime {
   removeContainer(id: ContainerId, signal: AbortSignal): Promise<void>;
   /** Tells the runtime (and through it runc and systemd) the CPUs and memory nodes; undefined mems stay as they are. */
   updateCpuset(id: ContainerId, cpus: CpuSet, mems: CpuSet | undefined, signal: AbortSignal): Promise<void>;
-  /** Writable layers, where the runtime lets us at them. */
+  /**
+   * Writable layers, where the runtime lets us at them. Undefined too until the runtime has answered once: ask
+   * `version()` before concluding that it has none.
+   */
   readonly layers: LayerStore | undefined;
   /** The OCI runtime spec of a container, where the runtime lets us at it. */
   readonly specs: SpecStore | undefined;
