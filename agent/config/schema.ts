@@ -1,0 +1,130 @@
+// The agent's configuration: every key with its default. docs/configuration.md says what each is for.
+import os from 'node:os';
+import { z } from 'zod';
+import { absolutePath, cpuList, cron, duration, listenAddress, quantity } from './fields.ts';
+
+export const API_VERSION = 'holdfast.dev/v1';
+export const KIND = 'AgentConfig';
+
+const policyDefaults = z.strictObject({
+  restart: z.enum(['rebuild', 'reuse']).optional(),
+  cpuset: z.enum(['shared', 'exclusive']).optional(),
+  numa: z.enum(['none', 'preferred', 'required']).optional(),
+});
+
+const namespacePolicy = z.strictObject({
+  defaults: policyDefaults.prefault({}),
+  deny: z.array(z.enum(['reuse', 'exclusive', 'required'])).default([]),
+});
+
+/** A namespace's name: a DNS label (RFC 1123), as the API server requires. */
+const namespaceName = z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, {
+  error: 'is not the name of a namespace',
+});
+
+/** The kubelet's own default: the host name in lower case. */
+function defaultNodeName(): string {
+  return os.hostname().trim().toLowerCase();
+}
+
+export const agentConfigSchema = z.strictObject({
+  apiVersion: z.literal(API_VERSION),
+  kind: z.literal(KIND),
+  nodeName: z
+    .string()
+    .regex(/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/, { error: 'is not the name of a node' })
+    .prefault(defaultNodeName),
+  log: z
+    .strictObject({
+      level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+    })
+    .prefault({}),
+  runtime: z
+    .strictObject({
+      endpoint: absolutePath.default('/run/containerd/containerd.sock'),
+    })
+    .prefault({}),
+  paths: z
+    .strictObject({
+      state: absolutePath.default('/var/lib/holdfast'),
+      run: absolutePath.default('/run/holdfast'),
+      hostRoot: absolutePath.default('/'),
+    })
+    .prefault({}),
+  podSource: z
+    .strictObject({
+      /** Absent: no file. */
+      file: absolutePath.optional(),
+      /** Absent: the kubelet's staticPodPath, where there is a kubelet. */
+      staticManifests: z.union([z.literal('off'), absolutePath], { error: 'must be a path, or "off"' }).optional(),
+    })
+    .prefault({}),
+  cpuset: z
+    .strictObject({
+      enabled: z.boolean().default(true),
+      /** Absent: the kubelet's reservedSystemCPUs. */
+      reservedCpus: cpuList.optional(),
+    })
+    .prefault({}),
+  numa: z
+    .strictObject({
+      /** Pack: a pod that fits no node is refused, so whole nodes are kept free for those that need one. */
+      strategy: z.enum(['spread', 'pack']).default('pack'),
+      unboundMemory: z.enum(['proportional', 'ignore']).default('proportional'),
+      /** Per NUMA node. */
+      reservedMemory: quantity.prefault('0'),
+    })
+    .prefault({}),
+  reuse: z
+    .strictObject({
+      enabled: z.boolean().default(true),
+      budget: quantity.prefault('20Gi'),
+      maxAge: duration.prefault('7d'),
+      fastFailures: z
+        .strictObject({
+          /** 0: a layer is never given up for failures. */
+          limit: z.int().min(0).max(1000).default(0),
+          within: duration.prefault('10s'),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+  holdings: z
+    .strictObject({
+      gracePeriod: duration.prefault('5m'),
+    })
+    .prefault({}),
+  policy: z
+    .strictObject({
+      onDenied: z.enum(['refuse', 'ignore']).default('refuse'),
+      defaults: policyDefaults.prefault({}),
+      namespaces: z.record(namespaceName, namespacePolicy).default({}),
+    })
+    .prefault({}),
+  schedules: z
+    .strictObject({
+      reconcile: cron.default('*/10 * * * * *'),
+      measure: cron.default('0 * * * * *'),
+      report: cron.default('0 0 * * * *'),
+    })
+    .prefault({}),
+  metrics: z
+    .strictObject({
+      address: listenAddress.prefault('127.0.0.1:9571'),
+    })
+    .prefault({}),
+});
+
+/** The configuration in force, units and defaults resolved. */
+export type AgentConfig = z.output<typeof agentConfigSchema>;
+
+/** The schema of a configuration file, for editors and for checking with other tools (JSON Schema 2020-12). */
+export function configJsonSchema(): Readonly<Record<string, unknown>> {
+  return z.toJSONSchema(agentConfigSchema, {
+    io: 'input',
+    override: ({ zodSchema, jsonSchema }) => {
+      // The default is this host's name: it says nothing about another host.
+      if (zodSchema === agentConfigSchema.shape.nodeName) delete jsonSchema.default;
+    },
+  });
+}
