@@ -1,0 +1,238 @@
+// What a kubelet puts into its CRI requests, from a pod's description. Pure; compared with recordings of kubelet 1.32.
+import { join } from 'node:path';
+import { create } from '@bufbuild/protobuf';
+import {
+  type ContainerConfig,
+  ContainerConfigSchema,
+  type LinuxContainerResources,
+  LinuxContainerResourcesSchema,
+  NamespaceMode,
+  type PodSandboxConfig,
+  PodSandboxConfigSchema,
+} from '../../../proto/gen/wire/cri/v1/cri_pb.ts';
+import type { Bytes, MilliCpu } from '../../model/quantity.ts';
+import type { PodCgroupLimits } from './cgroup-tree.ts';
+
+export interface ContainerDescription {
+  readonly name: string;
+  readonly image: string;
+  readonly command?: readonly string[];
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Absent: the limit, as the API server fills it in. */
+  readonly cpuRequest?: MilliCpu;
+  readonly cpuLimit?: MilliCpu;
+  readonly memoryRequest?: Bytes;
+  readonly memoryLimit?: Bytes;
+}
+
+export interface PodDescription {
+  readonly name: string;
+  readonly namespace: string;
+  readonly uid: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly containers: readonly ContainerDescription[];
+  /** Seconds; default 30. */
+  readonly terminationGracePeriod?: number;
+}
+
+/** Where the pretended kubelet keeps things. */
+export interface KubeletPaths {
+  /** Stands for /var/lib/kubelet. */
+  readonly root: string;
+  /** Stands for /var/log/pods. */
+  readonly logs: string;
+  /** Stands for the root of the cgroup hierarchies. */
+  readonly cgroupParent: string;
+}
+
+export type QosClass = 'Guaranteed' | 'Burstable' | 'BestEffort';
+
+const PERIOD = 100_000;
+const MASKED_PATHS = [
+  'asound',
+  'acpi',
+  'interrupts',
+  'kcore',
+  'keys',
+  'latency_stats',
+  'timer_list',
+  'sched_debug',
+  'scsi',
+]
+  .map((name) => `/proc/${name}`)
+  .concat('/sys/firmware', '/sys/devices/virtual/powercap');
+const READONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+
+function cpuRequest(container: ContainerDescription): number | undefined {
+  return container.cpuRequest ?? container.cpuLimit;
+}
+
+function memoryRequest(container: ContainerDescription): number | undefined {
+  return container.memoryRequest ?? container.memoryLimit;
+}
+
+export function qosClass({ containers }: PodDescription): QosClass {
+  const guaranteed = containers.every(
+    (container) =>
+      container.cpuLimit !== undefined &&
+      container.memoryLimit !== undefined &&
+      cpuRequest(container) === container.cpuLimit &&
+      memoryRequest(container) === container.memoryLimit,
+  );
+  if (guaranteed) return 'Guaranteed';
+  const asksForSome = containers.some(
+    (container) => (cpuRequest(container) ?? 0) > 0 || (memoryRequest(container) ?? 0) > 0,
+  );
+  return asksForSome ? 'Burstable' : 'BestEffort';
+}
+
+function shares(milliCpus: number): number {
+  return Math.max(2, Math.floor((milliCpus * 1024) / 1000));
+}
+
+/** Microseconds per period; 0 for no limit. */
+function quota(milliCpus: number | undefined): number {
+  return milliCpus === undefined || milliCpus === 0 ? 0 : Math.max(1000, (milliCpus * PERIOD) / 1000);
+}
+
+/** The kubelet's qos.GetContainerOOMScoreAdjust. */
+function oomScore(pod: PodDescription, container: ContainerDescription, hostMemory: number): number {
+  const qos = qosClass(pod);
+  if (qos === 'Guaranteed') return -997;
+  if (qos === 'BestEffort') return 1000;
+  const adjust = 1000 - Math.floor((1000 * (memoryRequest(container) ?? 0)) / hostMemory);
+  return Math.min(999, Math.max(3, adjust));
+}
+
+function containerResources(
+  pod: PodDescription,
+  container: ContainerDescription,
+  hostMemory: number,
+): LinuxContainerResources {
+  const memory = BigInt(container.memoryLimit ?? 0);
+  return create(LinuxContainerResourcesSchema, {
+    cpuPeriod: BigInt(PERIOD),
+    cpuQuota: BigInt(quota(container.cpuLimit)),
+    cpuShares: BigInt(shares(cpuRequest(container) ?? 0)),
+    memoryLimitInBytes: memory,
+    memorySwapLimitInBytes: memory,
+    oomScoreAdj: BigInt(oomScore(pod, container, hostMemory)),
+    hugepageLimits: [{ pageSize: '2MB' }, { pageSize: '1GB' }],
+  });
+}
+
+/** The sum where every container has a value, else undefined: one container without a limit leaves the pod unlimited. */
+function sumIfAll(values: readonly (number | undefined)[]): number | undefined {
+  return values.reduce<number | undefined>(
+    (sum, value) => (sum === undefined || value === undefined ? undefined : sum + value),
+    0,
+  );
+}
+
+function sum(values: readonly (number | undefined)[]): number {
+  return values.reduce<number>((total, value) => total + (value ?? 0), 0);
+}
+
+export function podCgroupLimits({ containers }: PodDescription): PodCgroupLimits {
+  const cpuLimit = sumIfAll(containers.map((container) => container.cpuLimit));
+  const memoryLimit = sumIfAll(containers.map((container) => container.memoryLimit));
+  return {
+    cpuShares: shares(sum(containers.map(cpuRequest))),
+    ...(cpuLimit !== undefined && { cpuQuota: quota(cpuLimit) }),
+    ...(memoryLimit !== undefined && { memoryBytes: memoryLimit }),
+  };
+}
+
+/** Below the hierarchies' root, with the cgroupfs driver: `…/kubepods/burstable/pod<uid>`, Guaranteed pods directly below kubepods. */
+export function podCgroupPath(pod: PodDescription, cgroupParent: string): string {
+  const qos = qosClass(pod);
+  const group = qos === 'Guaranteed' ? 'kubepods' : join('kubepods', qos.toLowerCase());
+  return join(cgroupParent, group, `pod${pod.uid}`);
+}
+
+function podLabels(pod: PodDescription): Record<string, string> {
+  return {
+    'io.kubernetes.pod.name': pod.name,
+    'io.kubernetes.pod.namespace': pod.namespace,
+    'io.kubernetes.pod.uid': pod.uid,
+  };
+}
+
+/** @param attempt - 0 for the first sandbox of the pod, one more for each that follows */
+export function sandboxConfig(pod: PodDescription, attempt: number, paths: KubeletPaths): PodSandboxConfig {
+  const limits = podCgroupLimits(pod);
+  return create(PodSandboxConfigSchema, {
+    metadata: { name: pod.name, namespace: pod.namespace, uid: pod.uid, attempt },
+    // Pods on the host's network have its host name, and the kubelet sends none.
+    hostname: '',
+    logDirectory: join(paths.logs, `${pod.namespace}_${pod.name}_${pod.uid}`),
+    labels: { ...pod.labels, ...podLabels(pod) },
+    annotations: { ...pod.annotations, 'kubernetes.io/config.source': 'api' },
+    linux: {
+      cgroupParent: podCgroupPath(pod, paths.cgroupParent),
+      // The host's network, so that no CNI plugin is needed.
+      securityContext: {
+        namespaceOptions: { network: NamespaceMode.NODE, pid: NamespaceMode.CONTAINER, ipc: NamespaceMode.POD },
+      },
+      overhead: {},
+      resources: {
+        cpuPeriod: BigInt(PERIOD),
+        cpuQuota: BigInt(limits.cpuQuota ?? 0),
+        cpuShares: BigInt(limits.cpuShares),
+        memoryLimitInBytes: BigInt(limits.memoryBytes ?? 0),
+      },
+    },
+  });
+}
+
+/** FNV-1a, 32 bits: what the kubelet hashes containers with, since 1.31 over name and image only. */
+export function containerHash({ name, image }: ContainerDescription): string {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(JSON.stringify({ image, name }))) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash.toString(16);
+}
+
+/**
+ * @param attempt - 0 for the first container of this name in the pod, one more for each that follows
+ * @param hostMemory - bytes; the kubelet's memory capacity
+ */
+export function containerConfig(
+  pod: PodDescription,
+  container: ContainerDescription,
+  attempt: number,
+  paths: KubeletPaths,
+  hostMemory: number,
+): ContainerConfig {
+  const podDirectory = join(paths.root, 'pods', pod.uid);
+  const terminationLog = join(podDirectory, 'containers', container.name, `${attempt}`);
+  return create(ContainerConfigSchema, {
+    metadata: { name: container.name, attempt },
+    image: { image: container.image, userSpecifiedImage: container.image },
+    command: [...(container.command ?? [])],
+    args: [...(container.args ?? [])],
+    envs: Object.entries(container.env ?? {}).map(([key, value]) => ({ key, value: Buffer.from(value) })),
+    mounts: [
+      { containerPath: '/etc/hosts', hostPath: join(podDirectory, 'etc-hosts') },
+      { containerPath: '/dev/termination-log', hostPath: terminationLog },
+    ],
+    labels: { ...podLabels(pod), 'io.kubernetes.container.name': container.name },
+    annotations: {
+      'io.kubernetes.container.hash': containerHash(container),
+      'io.kubernetes.container.restartCount': `${attempt}`,
+      'io.kubernetes.container.terminationMessagePath': '/dev/termination-log',
+      'io.kubernetes.container.terminationMessagePolicy': 'File',
+      'io.kubernetes.pod.terminationGracePeriod': `${pod.terminationGracePeriod ?? 30}`,
+    },
+    logPath: join(container.name, `${attempt}.log`),
+    linux: {
+      resources: containerResources(pod, container, hostMemory),
+      securityContext: {
+        namespaceOptions: { network: NamespaceMode.NODE, pid: NamespaceMode.CONTAINER, ipc: NamespaceMode.POD },
+        maskedPaths: MASKED_PATHS,
+        readonlyPaths: READONLY_PATHS,
+      },
+    },
+  });
+}
