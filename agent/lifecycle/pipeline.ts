@@ -5,10 +5,11 @@ import { describeError, HoldfastError } from '../../lib/errors.ts';
 import type { LinuxContainerResources, PodSandboxConfig } from '../../proto/gen/wire/cri/v1/cri_pb.ts';
 import type { ContainerId, SandboxId } from '../model/ids.ts';
 import type { Container, Pod } from '../model/pod.ts';
+import { isProtected } from '../model/policy.ts';
 import { POLICY_ANNOTATION, stampContainerPolicy, stampPodPolicy } from '../model/policy-stamp.ts';
 import type { ContainerRuntime } from '../runtime/runtime.ts';
 import { type Adjustment, type Contribution, mergeContributions } from './adjustment.ts';
-import type { ContainerStep, Feature } from './feature.ts';
+import type { ContainerCreating, ContainerStep, Feature } from './feature.ts';
 import type { Holdings } from './holdings.ts';
 import type { LifecycleLocks } from './locks.ts';
 import { isDefaultPolicy } from './plan-policy.ts';
@@ -61,6 +62,7 @@ export class Pipeline {
     const step = await this.#subjects.creatingStep(request, signal);
     return await this.#locks.container(step.pod.uid, step.name, async () => {
       await this.#remember(step.pod);
+      if (isProtected(step.policy)) await this.#removeOrphan(step);
       const adjustment = await this.#collect('containerCreating', (feature) => feature.containerCreating?.(step));
       if (isDefaultPolicy({ ...step.policy, containers: new Map() })) return adjustment;
       return withAnnotation(adjustment, POLICY_ANNOTATION, stampContainerPolicy(step.policy));
@@ -175,6 +177,18 @@ export class Pipeline {
     const state = status.state === 'running' ? 'exited' : status.state;
     this.#options.registry.setState(step.container.id, state);
     return { ...step, container: { ...step.container, state } };
+  }
+
+  /** Clears the way for a retried CreateContainer; what the orphan holds is kept as at any other removal. */
+  async #removeOrphan(step: ContainerCreating): Promise<void> {
+    const orphan = await this.#subjects.orphanOf(step);
+    if (orphan === undefined) return;
+    this.#options.logger.warn(
+      { container: orphan.id, name: step.name },
+      'removing a container whose creation was lost',
+    );
+    await this.#removing({ pod: step.pod, container: orphan, signal: step.signal });
+    await this.#options.runtime.removeContainer(orphan.id, step.signal);
   }
 
   async #abandon(features: readonly Feature[], step: ContainerStep): Promise<void> {

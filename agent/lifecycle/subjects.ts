@@ -91,15 +91,30 @@ export class Subjects {
     return pod;
   }
 
+  /** The sandbox with what the runtime has in it: a container created while the agent was away may be there. */
   async sandboxStep(id: SandboxId, signal: AbortSignal): Promise<SandboxStep> {
-    const { registry, runtime } = this.#options;
-    // The runtime's list and not the registry's: a container created while the agent was away may be in it.
-    const containers = (await runtime.listContainers(signal))
-      .filter((container) => container.sandboxId === id && container.podUid !== '')
-      .map(containerFromRuntime);
-    for (const container of containers) registry.putContainer(container);
-    const sandbox = await runtime.sandboxStatus(id, signal);
-    const pod = sandbox === undefined ? undefined : await this.podOfSandbox(id, sandbox.podUid, signal);
-    return { sandboxId: id, containers, signal, ...(pod === undefined ? {} : { pod }) };
+    const sandbox = await this.#options.runtime.sandboxStatus(id, signal);
+    if (sandbox === undefined || sandbox.podUid === '') return { sandboxId: id, containers: [], signal };
+    const pod = await this.podOfSandbox(id, sandbox.podUid, signal);
+    const containers = await this.#listed(sandbox.podUid, signal);
+    const inside = containers.filter((container) => container.sandboxId === id);
+    return { sandboxId: id, containers: inside, signal, ...(pod === undefined ? {} : { pod }) };
+  }
+
+  /**
+   * A container of this name and attempt that was created but never started: its CreateContainer was lost on the way
+   * back to the kubelet, and containerd would refuse the retry because the name is taken.
+   */
+  async orphanOf(step: ContainerCreating): Promise<Container | undefined> {
+    const containers = await this.#listed(step.pod.uid, step.signal);
+    return containers.find(
+      ({ name, attempt, state }) => name === step.name && attempt === step.attempt && state === 'created',
+    );
+  }
+
+  async #listed(uid: PodUid, signal: AbortSignal): Promise<readonly Container[]> {
+    const containers = (await this.#options.runtime.listContainers(signal, uid)).map(containerFromRuntime);
+    for (const container of containers) this.#options.registry.putContainer(container);
+    return containers;
   }
 }

@@ -60,7 +60,8 @@ export function fakeRuntime(): FakeRuntime {
     log,
     version: async () => ({ name: 'fake', version: '0' }),
     listSandboxes: async () => [...sandboxes.values()],
-    listContainers: async () => [...containers.values()],
+    listContainers: async (_signal, uid) =>
+      [...containers.values()].filter(({ podUid }) => uid === undefined || podUid === uid),
     sandboxStatus: async (id) => sandboxes.get(id),
     containerStatus: async (id) => containers.get(id),
     processId: async () => undefined,

@@ -1,4 +1,6 @@
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { type handleServerStreamingCall, type handleUnaryCall, Server, ServerCredentials, status } from '@grpc/grpc-js';
@@ -14,9 +16,16 @@ import {
   HealthCheckResponseSchema,
 } from '../../../proto/gen/wire/grpc/health/v1/health_pb.ts';
 
+/** Not t.testdir(): the path of a unix socket may have 107 bytes. */
+async function socketDirectory(t: Test): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'holdfast-grpc-'));
+  t.teardown(() => rm(directory, { recursive: true }));
+  return directory;
+}
+
 /** A health server that answers "echo", hangs on anything else and streams without end. */
 async function serve(t: Test): Promise<{ readonly path: string; readonly cancelled: EventTarget }> {
-  const path = join(t.testdir(), 'server.sock');
+  const path = join(await socketDirectory(t), 'server.sock');
   const cancelled = new EventTarget();
   const server = new Server();
   const answer = (status: HealthCheckResponse_ServingStatus) => create(HealthCheckResponseSchema, { status });
@@ -79,7 +88,7 @@ t.test('a stream yields until the reader stops, and the server hears of it', asy
 });
 
 t.test('a server that is not there is an error and not a wait', async (t) => {
-  const client = connectUnix(join(t.testdir(), 'none.sock'));
+  const client = connectUnix(join(await socketDirectory(t), 'none.sock'));
   t.teardown(() => client.close());
   const failure = await callUnary(client, Health.method.check, create(HealthCheckRequestSchema), {
     timeoutMs: 30_000,

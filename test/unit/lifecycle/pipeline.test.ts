@@ -156,6 +156,29 @@ t.test('a reuse container that still runs is stopped before features see its rem
   t.same(states, ['exited', 'running']);
 });
 
+t.test('a retried creation clears away what the lost one left, with its holdings kept', async (t) => {
+  const order: string[] = [];
+  const { pipeline, runtime } = build([
+    {
+      name: 'layers',
+      containerRemoving: async ({ container }) => void order.push(`removing ${container.id}`),
+      containerCreating: async () => {
+        order.push('creating');
+        return {};
+      },
+    },
+  ]);
+  const sandbox = fakeSandbox('s1', 'u1');
+  runtime.sandboxes.set('s1', sandbox);
+  runtime.containers.set('lost', fakeContainer('lost', sandbox, 'web', { state: 'created', annotations: reuseStamp }));
+  runtime.containers.set('log', fakeContainer('log', sandbox, 'log', { state: 'created' }));
+  await pipeline.containerCreating(request(reuse), signal);
+  t.same(order, ['removing lost', 'creating']);
+  t.same(runtime.log, ['remove lost']);
+  await pipeline.containerCreating(request({}, 'log'), signal);
+  t.same(runtime.log, ['remove lost'], 'the kubelet clears up after default containers itself');
+});
+
 t.test('removing a sandbox goes through the containers that are still in it, known or not', async (t) => {
   const removed: string[] = [];
   const { pipeline, runtime } = build([
