@@ -1,0 +1,89 @@
+// What schedulers and people read: the host's topology together with what is handed out. Pure.
+import { create } from '@bufbuild/protobuf';
+import { type HostTopology, HostTopologySchema } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import { CpuSet } from '../model/cpu-set.ts';
+import type { HostTopology as Host, NumaNode } from '../model/host-topology.ts';
+import { type Bytes, bytes } from '../model/quantity.ts';
+
+/** What is handed out on one NUMA node. */
+export interface NodeAllocation {
+  /** May be owned exclusively. */
+  readonly allocatableCpus: CpuSet;
+  /** Of those, not owned now. */
+  readonly freeCpus: CpuSet;
+  /** Where shared containers run now; reserved CPUs are among them. */
+  readonly sharedCpus: CpuSet;
+  /** Memory minus what placed pods were promised. */
+  readonly memoryAvailableBytes: Bytes;
+}
+
+/** Who may use what, as the cpuset feature knows it. */
+export interface AllocationView {
+  /** Kept for the system: never owned exclusively. */
+  readonly reservedCpus: CpuSet;
+  /** By node number; a node that is not in it has nothing to hand out. */
+  readonly nodes: ReadonlyMap<number, NodeAllocation>;
+}
+
+export interface PublishedAs {
+  /** Grows with every change; 0 where nobody counts. */
+  readonly version: bigint;
+  readonly nodeName: string;
+}
+
+const NOTHING: NodeAllocation = {
+  allocatableCpus: CpuSet.EMPTY,
+  freeCpus: CpuSet.EMPTY,
+  sharedCpus: CpuSet.EMPTY,
+  memoryAvailableBytes: bytes(0),
+};
+
+/**
+ * The view of a host without an agent: whatever is online and usable and not isolated is free and shared.
+ * @param reserved - CPUs kept for the system
+ */
+export function unallocated(host: Host, reserved: CpuSet = CpuSet.EMPTY): AllocationView {
+  const shared = host.usableCpus.minus(host.isolatedCpus);
+  const view = (node: NumaNode): NodeAllocation => {
+    const sharedCpus = node.cpus.intersect(shared);
+    const allocatableCpus = sharedCpus.minus(reserved);
+    return {
+      allocatableCpus,
+      freeCpus: allocatableCpus,
+      sharedCpus,
+      memoryAvailableBytes: host.usableMems.has(node.id) ? node.memoryBytes : bytes(0),
+    };
+  };
+  return {
+    reservedCpus: reserved.intersect(host.usableCpus),
+    nodes: new Map(host.numaNodes.map((node) => [node.id, view(node)])),
+  };
+}
+
+/** The message `holdfast.topology.v1.HostTopology`: CPU sets in the kernel's list format, sizes in bytes. */
+export function publishTopology(host: Host, view: AllocationView, as: PublishedAs): HostTopology {
+  return create(HostTopologySchema, {
+    version: as.version,
+    nodeName: as.nodeName,
+    reservedCpus: view.reservedCpus.toString(),
+    cpus: [...host.cpus],
+    numaNodes: host.numaNodes.map((node) => {
+      const allocation = view.nodes.get(node.id) ?? NOTHING;
+      return {
+        id: node.id,
+        cpus: node.cpus.toString(),
+        memoryBytes: BigInt(node.memoryBytes),
+        memoryAvailableBytes: BigInt(allocation.memoryAvailableBytes),
+        hugepages: node.hugepages.map(({ pageSizeBytes, total, free }) => ({
+          pageSizeBytes: BigInt(pageSizeBytes),
+          total: BigInt(total),
+          free: BigInt(free),
+        })),
+        distances: [...node.distances].map(([to, value]) => ({ node: to, value })),
+        allocatableCpus: allocation.allocatableCpus.toString(),
+        freeCpus: allocation.freeCpus.toString(),
+        sharedCpus: allocation.sharedCpus.toString(),
+      };
+    }),
+  });
+}
