@@ -1,0 +1,96 @@
+// Unix sockets of our own: a file left by a dead process is replaced, one of a living process is respected, and nobody
+// can connect before the mode is right.
+import { link, lstat, mkdir, rename, unlink } from 'node:fs/promises';
+import { connect, type Server } from 'node:net';
+import { dirname } from 'node:path';
+import { HoldfastError, isErrno } from './errors.ts';
+
+/** sun_path of unix(7), without its closing NUL (bytes). */
+export const MAX_SOCKET_PATH = 107;
+
+function inUse(path: string): HoldfastError {
+  return new HoldfastError(
+    'PRECONDITION',
+    `another process is listening on ${path}; stop it first, or give this one another path`,
+  );
+}
+
+/** Whether somebody accepts connections there; false also when the file is gone. */
+function isAlive(path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', (cause) => {
+      if (isErrno(cause, 'ECONNREFUSED', 'ENOENT')) resolve(false);
+      // A listener whose queue is full is alive, too.
+      else if (isErrno(cause, 'EAGAIN')) resolve(true);
+      else reject(new HoldfastError('HOST_FAILURE', `cannot find out who listens on ${path}`, { cause }));
+    });
+  });
+}
+
+/**
+ * Makes a path free for a socket: creates its directory and removes a socket file that nobody listens on.
+ * @throws HoldfastError PRECONDITION when another process listens there or the file is not a socket, HOST_FAILURE when
+ *   the kernel refuses
+ */
+export async function claimSocketPath(path: string): Promise<void> {
+  if (Buffer.byteLength(path) > MAX_SOCKET_PATH) {
+    throw new HoldfastError(
+      'INVALID_REQUEST',
+      `${path} is longer than the ${MAX_SOCKET_PATH} bytes of a socket's path`,
+    );
+  }
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+    const found = await lstat(path);
+    if (!found.isSocket()) {
+      throw new HoldfastError('PRECONDITION', `${path} exists and is not a socket; move it away`);
+    }
+    if (await isAlive(path)) throw inUse(path);
+    await removeStale(path, found.ino);
+  } catch (cause) {
+    if (cause instanceof HoldfastError) throw cause;
+    if (isErrno(cause, 'ENOENT')) return;
+    throw new HoldfastError('HOST_FAILURE', `cannot prepare the socket ${path}`, { cause });
+  }
+}
+
+/** Moved aside first: between the look and the removal another instance may have put its own socket there. */
+async function removeStale(path: string, inode: number): Promise<void> {
+  const aside = `${path}.stale-${process.pid}`;
+  await rename(path, aside);
+  const moved = await lstat(aside);
+  if (moved.ino !== inode) {
+    await link(aside, path);
+    await unlink(aside);
+    throw inUse(path);
+  }
+  await unlink(aside);
+}
+
+/**
+ * Listens on a path that {@link claimSocketPath} makes free first.
+ * @param mode - of the socket file; it has it from the first moment on
+ * @throws HoldfastError as claimSocketPath
+ */
+export async function listenUnix(server: Server, path: string, mode: number): Promise<void> {
+  await claimSocketPath(path);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => {
+      const lost = isErrno(cause, 'EADDRINUSE');
+      reject(lost ? inUse(path) : new HoldfastError('HOST_FAILURE', `cannot listen on ${path}`, { cause }));
+    });
+    // Node binds within this call, so no other file of the process is created under the mask.
+    const before = process.umask(0o777 & ~mode);
+    try {
+      server.listen(path, resolve);
+    } finally {
+      process.umask(before);
+    }
+  });
+  server.removeAllListeners('error');
+}
