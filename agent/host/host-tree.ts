@@ -12,6 +12,11 @@ export interface HostText {
   readonly text: string;
 }
 
+export interface HostEntry {
+  readonly name: string;
+  readonly kind: 'directory' | 'other';
+}
+
 export interface ReadLimit {
   /** Default 64 KiB: more than any file of sysfs has. */
   readonly maxBytes: number;
@@ -28,6 +33,8 @@ export interface HostTree {
   readText(path: string, limit?: ReadLimit): Promise<HostText | undefined>;
   /** The names in a directory, sorted; undefined when there is none. */
   list(path: string): Promise<readonly string[] | undefined>;
+  /** As list, with what each entry is; a link to a directory counts as `other`, as it does for whoever walks a tree. */
+  listKinds(path: string): Promise<readonly HostEntry[] | undefined>;
   /** What a symbolic link says; undefined when there is none, or it may not be read. */
   readLink(path: string): Promise<string | undefined>;
 }
@@ -97,6 +104,13 @@ export async function openHostTree(root: string): Promise<HostTree> {
     readText: (path, limit = SYSFS_LIMIT) =>
       unlessGone(path, 'read', async () => readBounded(await locate(path), path, limit)),
     list: (path) => unlessGone(path, 'listed', async () => (await readdir(await locate(path))).sort()),
+    listKinds: (path) =>
+      unlessGone(path, 'listed', async () => {
+        const entries = await readdir(await locate(path), { withFileTypes: true });
+        return entries
+          .map((entry): HostEntry => ({ name: entry.name, kind: entry.isDirectory() ? 'directory' : 'other' }))
+          .sort((a, b) => (a.name < b.name ? -1 : 1));
+      }),
     readLink: async (path) => {
       try {
         return await readlink(join(base, path));

@@ -1,0 +1,83 @@
+// Finds this host's kubelet and reads its effective configuration: flags, file and drop-ins. At start and in doctor only.
+import { posix } from 'node:path';
+import { HoldfastError } from '../../lib/errors.ts';
+import type { HostText, HostTree } from '../host/host-tree.ts';
+import { type HostProcess, listProcesses } from '../host/procfs.ts';
+import { type KubeletFlags, parseKubeletFlags } from './kubelet-flags.ts';
+import { type KubeletConfig, mergeKubeletConfig } from './kubelet-merge.ts';
+
+export type { KubeletConfig } from './kubelet-merge.ts';
+
+const FILE_LIMIT = { maxBytes: 1024 * 1024 };
+const DROP_IN_SUFFIX = '.conf';
+const MAX_DROP_INS = 1000;
+const MAX_DEPTH = 16;
+
+/**
+ * The kubelet of the host: of several, the first that has the mount namespace of process 1. Others run in containers
+ * (nodes of a test cluster): the files that they name are not the host's.
+ */
+export async function findKubelet(tree: HostTree, processes: readonly HostProcess[]): Promise<HostProcess | undefined> {
+  const host = await tree.readLink('/proc/1/ns/mnt');
+  for (const process of processes) {
+    const named = process.name === 'kubelet' || posix.basename(process.arguments[0] ?? '') === 'kubelet';
+    if (!named) continue;
+    const own = await tree.readLink(`/proc/${process.pid}/ns/mnt`);
+    // A copy of a machine has no namespaces, and without privileges they may not be read.
+    if (host === undefined || own === undefined || own === host) return process;
+  }
+  return undefined;
+}
+
+/** The drop-ins below a directory, in the order in which the kubelet walks it. */
+async function readDropIns(tree: HostTree, directory: string, depth = 0): Promise<readonly HostText[]> {
+  if (depth > MAX_DEPTH)
+    throw new HoldfastError('HOST_FAILURE', `${directory} is nested over ${MAX_DEPTH} levels deep`);
+  const files: HostText[] = [];
+  for (const { name, kind } of (await tree.listKinds(directory)) ?? []) {
+    const path = posix.join(directory, name);
+    if (kind === 'directory') files.push(...(await readDropIns(tree, path, depth + 1)));
+    else if (name.endsWith(DROP_IN_SUFFIX)) {
+      const file = await tree.readText(path, FILE_LIMIT);
+      if (file !== undefined) files.push(file);
+    }
+    if (files.length > MAX_DROP_INS) {
+      throw new HoldfastError('HOST_FAILURE', `${directory} has over ${MAX_DROP_INS} drop-ins`);
+    }
+  }
+  return files;
+}
+
+async function readFiles(tree: HostTree, pid: number, flags: KubeletFlags): Promise<readonly HostText[]> {
+  const workingDirectory = (await tree.readLink(`/proc/${pid}/cwd`)) ?? '/';
+  const files: HostText[] = [];
+  const config = flags.get('config');
+  if (config !== undefined && config !== '') {
+    const path = posix.resolve(workingDirectory, config);
+    const file = await tree.readText(path, FILE_LIMIT);
+    if (file === undefined) {
+      throw new HoldfastError(
+        'HOST_FAILURE',
+        `the kubelet (process ${pid}) was started with --config ${path}, which is absent`,
+      );
+    }
+    files.push(file);
+  }
+  const directory = flags.get('config-dir');
+  if (directory !== undefined && directory !== '') {
+    files.push(...(await readDropIns(tree, posix.resolve(workingDirectory, directory))));
+  }
+  return files;
+}
+
+/**
+ * The effective configuration of the host's kubelet as its files are now (it reads them at start only); undefined when
+ * none runs.
+ * @throws HoldfastError HOST_FAILURE naming the file and line that cannot be used
+ */
+export async function readKubeletConfig(tree: HostTree, signal: AbortSignal): Promise<KubeletConfig | undefined> {
+  const kubelet = await findKubelet(tree, await listProcesses(tree, signal));
+  if (kubelet === undefined) return undefined;
+  const flags = parseKubeletFlags(kubelet.arguments.slice(1));
+  return mergeKubeletConfig(kubelet.pid, flags, await readFiles(tree, kubelet.pid, flags));
+}
