@@ -13,7 +13,17 @@ export const APP_IMAGE_NEXT = 'holdfast.local/app:2';
 /** The container that holds a sandbox's namespaces. */
 export const PAUSE_IMAGE = 'holdfast.local/pause:1';
 
-const BUSYBOX_PATHS = ['/bin/busybox', '/usr/bin/busybox'];
+/** In a checkout the set-up keeps a static one to itself where the host has another. */
+const UNPACKED = 'node_modules/.cache/holdfast/busybox-static';
+
+/** From this file's place among the sources, and from its place in dist/. */
+const BUSYBOX_PATHS = [
+  '/bin/busybox',
+  '/usr/bin/busybox',
+  ...['../../..', '../../../..'].flatMap((up) =>
+    ['bin', 'usr/bin'].map((folder) => join(import.meta.dirname, up, UNPACKED, folder, 'busybox')),
+  ),
+];
 
 const APPLETS = [
   'sh ash cat cp cut chmod chown date dd df du echo env false find grep head hostname id kill ln ls md5sum mkdir',
@@ -40,21 +50,18 @@ export function isDynamicallyLinked(program: Buffer): boolean {
 
 /** @throws HoldfastError PRECONDITION when there is no busybox that runs without shared libraries */
 async function readBusybox(): Promise<Buffer> {
+  let refused = 'there is none';
   for (const path of BUSYBOX_PATHS) {
-    let program: Buffer;
     try {
-      program = await readFile(path);
+      const program = await readFile(path);
+      if (!isDynamicallyLinked(program)) return program;
+      refused = `${path} needs shared libraries`;
     } catch (error) {
-      if (isErrno(error, 'ENOENT')) continue;
-      throw error;
+      if (!isErrno(error, 'ENOENT')) throw error;
     }
-    if (!isDynamicallyLinked(program)) return program;
-    throw new HoldfastError(
-      'PRECONDITION',
-      `${path} needs shared libraries and cannot be put into an image; install the Debian package busybox-static`,
-    );
   }
-  throw new HoldfastError('PRECONDITION', 'there is no busybox; install the Debian package busybox-static');
+  const what = 'the images need a busybox without shared libraries';
+  throw new HoldfastError('PRECONDITION', `${what}, and ${refused}; install the Debian package busybox-static`);
 }
 
 function directory(path: string, mode = 0o755): TarEntry {
