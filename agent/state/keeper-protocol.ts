@@ -1,0 +1,17 @@
+// What the agent and its keeper process say to each other.
+import type { Meta, StoredPair } from './lmdb-file.ts';
+import type { RawChange } from './records.ts';
+
+/** To the keeper. */
+export interface WriteRequest {
+  readonly kind: 'write';
+  readonly changes: readonly RawChange[];
+  readonly meta: Meta;
+}
+
+/** From the keeper: everything in the database, then `ready`, then one `written` or `refused` per request, in order. */
+export type KeeperMessage =
+  | { readonly kind: 'content'; readonly pairs: readonly StoredPair[] }
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'written' }
+  | { readonly kind: 'refused'; readonly reason: string };
