@@ -47,7 +47,7 @@ export class Database {
       await setAside(this.#options.directory);
       await this.start();
     }
-    await this.#keeper?.write({ changes: [...records.all()], meta: { sequence, ...records.digest } });
+    await this.#started().write({ changes: [...records.all()], meta: { sequence, ...records.digest } });
     this.#empty = false;
   }
 
@@ -77,8 +77,12 @@ export class Database {
     this.#options.onProblem(new HoldfastError('HOST_FAILURE', message));
     if (done) return;
     if (!untouched) await this.replace(records, sequence - 1);
+    await this.#started().write(request);
+  }
+
+  #started(): Keeper {
     if (this.#keeper === undefined) throw new HoldfastError('HOST_FAILURE', 'the database cannot be opened');
-    await this.#keeper.write(request);
+    return this.#keeper;
   }
 
   async close(): Promise<void> {
