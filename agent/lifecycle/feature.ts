@@ -1,4 +1,5 @@
 // What a feature is: a set of answers to the lifecycle steps. The pipeline asks every feature in the order of wiring.ts.
+import type { PodName } from '../cluster/pod-source.ts';
 import type { ContainerId, PodUid, SandboxId } from '../model/ids.ts';
 import type { Container, ContainerSpec, Pod, ResourceNeed } from '../model/pod.ts';
 import type { ContainerPolicy } from '../model/policy.ts';
@@ -88,6 +89,8 @@ export interface Feature {
   containerRemoving?(step: ContainerStep): Promise<void>;
   /** Before RemovePodSandbox. */
   sandboxRemoving?(step: SandboxStep): Promise<void>;
+  /** Pods for which the feature holds something, whether or not the runtime still knows a sandbox of theirs. */
+  pods?(): readonly PodName[];
   /** The pod's holdings end. Called once; called again after a failure. */
   podGone?(uid: PodUid, why: HoldingsEnd, signal: AbortSignal): Promise<void>;
 

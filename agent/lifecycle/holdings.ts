@@ -6,13 +6,11 @@ import type { PodUid } from '../model/ids.ts';
 import type { Feature, HoldingsEnd } from './feature.ts';
 import type { LifecycleLocks } from './locks.ts';
 import { type HeldPod, planHoldings } from './plan-holdings.ts';
-import type { PodRecords } from './pod-records.ts';
 import type { Registry } from './registry.ts';
 
 export interface HoldingsOptions {
   readonly features: readonly Feature[];
   readonly registry: Registry;
-  readonly records: PodRecords;
   readonly podSource: PodSource;
   readonly gracePeriodMs: number;
   /** Milliseconds since the epoch. */
@@ -26,7 +24,7 @@ export class Holdings {
   readonly #options: HoldingsOptions;
   /** Since when a known pod has had no sandbox. Counted from the agent's start, as the kubelet may start with it. */
   readonly #withoutSandboxSince = new Map<PodUid, number>();
-  /** Ended, but with a sandbox or record left that still names them. */
+  /** Ended, but with a sandbox left that still names them. */
   readonly #ended = new Set<PodUid>();
 
   constructor(options: HoldingsOptions) {
@@ -64,10 +62,9 @@ export class Holdings {
   }
 
   async #end(uid: PodUid, why: HoldingsEnd, signal: AbortSignal): Promise<void> {
-    const { features, records, registry, logger, onEnded } = this.#options;
+    const { features, registry, logger, onEnded } = this.#options;
     const pod = registry.pod(uid);
     for (const feature of features) await feature.podGone?.(uid, why, signal);
-    if (records.entries().has(uid)) await records.forget(uid);
     registry.forgetPod(uid);
     this.#withoutSandboxSince.delete(uid);
     this.#ended.add(uid);
@@ -90,10 +87,10 @@ export class Holdings {
       }));
   }
 
-  /** Every pod that may hold something: those recorded, and those the registry knows. */
+  /** Every pod that may hold something: those that the features know, and those that the registry knows. */
   #names(): ReadonlyMap<PodUid, PodName> {
     const names = new Map<PodUid, PodName>();
-    for (const [uid, { namespace, name }] of this.#options.records.entries()) names.set(uid, { uid, namespace, name });
+    for (const name of this.#options.features.flatMap((feature) => feature.pods?.() ?? [])) names.set(name.uid, name);
     for (const { uid, namespace, name } of this.#options.registry.pods()) names.set(uid, { uid, namespace, name });
     return names;
   }

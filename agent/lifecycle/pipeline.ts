@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 import type { LinuxContainerResources, PodSandboxConfig } from '../../proto/gen/wire/cri/v1/cri_pb.ts';
 import type { ContainerId, SandboxId } from '../model/ids.ts';
-import type { Container, Pod } from '../model/pod.ts';
+import type { Container } from '../model/pod.ts';
 import { isProtected } from '../model/policy.ts';
 import { POLICY_ANNOTATION, stampContainerPolicy, stampPodPolicy } from '../model/policy-stamp.ts';
 import type { ContainerRuntime } from '../runtime/runtime.ts';
@@ -13,7 +13,6 @@ import type { ContainerCreating, ContainerStep, Feature } from './feature.ts';
 import type { Holdings } from './holdings.ts';
 import type { LifecycleLocks } from './locks.ts';
 import { isDefaultPolicy } from './plan-policy.ts';
-import type { PodRecords } from './pod-records.ts';
 import type { Registry } from './registry.ts';
 import { needFromCri } from './resource-need.ts';
 import type { ContainerRequest, Subjects } from './subjects.ts';
@@ -21,7 +20,6 @@ import type { ContainerRequest, Subjects } from './subjects.ts';
 export interface PipelineOptions {
   readonly features: readonly Feature[];
   readonly registry: Registry;
-  readonly records: PodRecords;
   readonly subjects: Subjects;
   readonly holdings: Holdings;
   readonly locks: LifecycleLocks;
@@ -48,7 +46,6 @@ export class Pipeline {
     const pod = await this.#subjects.podOf(config, signal);
     return await this.#locks.pod(pod.uid, async () => {
       this.#options.holdings.revive(pod.uid);
-      await this.#remember(pod);
       const adjustment = await this.#collect('sandboxCreating', (feature) =>
         feature.sandboxCreating?.({ pod, signal }),
       );
@@ -61,7 +58,6 @@ export class Pipeline {
   async containerCreating(request: ContainerRequest, signal: AbortSignal): Promise<Adjustment> {
     const step = await this.#subjects.creatingStep(request, signal);
     return await this.#locks.container(step.pod.uid, step.name, async () => {
-      await this.#remember(step.pod);
       if (isProtected(step.policy)) await this.#removeOrphan(step);
       const adjustment = await this.#collect('containerCreating', (feature) => feature.containerCreating?.(step));
       if (isDefaultPolicy({ ...step.policy, containers: new Map() })) return adjustment;
@@ -215,11 +211,6 @@ export class Pipeline {
     const adjustment = mergeContributions(contributions);
     this.#options.logger.debug({ step, adjustment }, 'adjustment');
     return adjustment;
-  }
-
-  async #remember(pod: Pod): Promise<void> {
-    if (isDefaultPolicy(pod.policy)) return;
-    await this.#options.records.remember(pod.uid, { namespace: pod.namespace, name: pod.name });
   }
 
   /** Runs `work` under the container's lock; does nothing for a container that the runtime does not know. */

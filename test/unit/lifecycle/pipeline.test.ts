@@ -6,12 +6,11 @@ import type { Feature, HoldingsEnd } from '../../../agent/lifecycle/feature.ts';
 import { Holdings } from '../../../agent/lifecycle/holdings.ts';
 import { LifecycleLocks } from '../../../agent/lifecycle/locks.ts';
 import { Pipeline } from '../../../agent/lifecycle/pipeline.ts';
-import type { PodRecord, PodRecords } from '../../../agent/lifecycle/pod-records.ts';
 import { Registry } from '../../../agent/lifecycle/registry.ts';
 import { type ContainerRequest, Subjects } from '../../../agent/lifecycle/subjects.ts';
 import { Upkeep } from '../../../agent/lifecycle/upkeep.ts';
 import { CpuSet } from '../../../agent/model/cpu-set.ts';
-import { containerId, type PodUid, sandboxId } from '../../../agent/model/ids.ts';
+import { containerId, podUid, sandboxId } from '../../../agent/model/ids.ts';
 import { DEFAULT_POLICY } from '../../../agent/model/policy.ts';
 import { POLICY_ANNOTATION, readContainerStamp, stampContainerPolicy } from '../../../agent/model/policy-stamp.ts';
 import { HoldfastError } from '../../../lib/errors.ts';
@@ -20,20 +19,9 @@ import { fakeContainer, fakeRuntime, fakeSandbox } from '../../support/fake-runt
 
 const { signal } = new AbortController();
 
-/** Records in memory; what is durable is tested with the store. */
-function memoryRecords(): PodRecords {
-  const known = new Map<PodUid, PodRecord>();
-  return {
-    entries: () => known,
-    remember: async (uid, record) => void known.set(uid, record),
-    forget: async (uid) => void known.delete(uid),
-  };
-}
-
 function build(features: readonly Feature[]) {
   const logger = pino({ level: 'silent' });
   const registry = new Registry();
-  const records = memoryRecords();
   const runtime = fakeRuntime();
   const phases = new Map<string, PodPhase>();
   const clock = { now: 0 };
@@ -51,7 +39,6 @@ function build(features: readonly Feature[]) {
   const holdings = new Holdings({
     features,
     registry,
-    records,
     podSource,
     gracePeriodMs: 1000,
     now: () => clock.now,
@@ -59,9 +46,9 @@ function build(features: readonly Feature[]) {
     locks,
     onEnded: (why) => ended.push(why),
   });
-  const pipeline = new Pipeline({ features, registry, records, subjects, holdings, locks, runtime, logger });
+  const pipeline = new Pipeline({ features, registry, subjects, holdings, locks, runtime, logger });
   const upkeep = new Upkeep({ features, registry, holdings, runtime, podSource, logger, onFailure: () => {} });
-  return { pipeline, upkeep, registry, records, runtime, phases, clock, ended };
+  return { pipeline, upkeep, registry, runtime, phases, clock, ended };
 }
 
 const sandboxConfig = (annotations: Record<string, string> = {}) =>
@@ -87,10 +74,9 @@ t.test('contributions are merged and the policy is stamped', async (t) => {
   t.equal(readContainerStamp(adjustment.annotations ?? {})?.restart, 'reuse');
 });
 
-t.test('a pod that asks for nothing is not touched and not recorded', async (t) => {
-  const { pipeline, records } = build([{ name: 'idle' }]);
+t.test('a pod that asks for nothing is not touched', async (t) => {
+  const { pipeline } = build([{ name: 'idle' }]);
   t.same(await pipeline.sandboxCreating(sandboxConfig(), signal), {});
-  t.equal(records.entries().size, 0);
 });
 
 t.test('a feature that refuses refuses the step', async (t) => {
@@ -263,7 +249,7 @@ t.test('holdings end with the pod and not with the sandbox', async (t) => {
 
 t.test('holdings that could not be ended are tried again', async (t) => {
   let tries = 0;
-  const { pipeline, upkeep, phases, records } = build([
+  const { pipeline, upkeep, phases, ended } = build([
     {
       name: 'layers',
       podGone: async () => {
@@ -276,8 +262,25 @@ t.test('holdings that could not be ended are tried again', async (t) => {
   await pipeline.sandboxCreating(sandboxConfig(reuse), signal);
   phases.set('u1', 'finished');
   await upkeep.reconcile(signal);
-  t.equal(records.entries().size, 1);
+  t.same(ended, []);
   await upkeep.reconcile(signal);
-  t.equal(records.entries().size, 0);
+  t.same(ended, ['finished']);
   t.equal(tries, 2);
+});
+
+t.test('what a feature holds for a pod that nobody else remembers ends too', async (t) => {
+  const gone: string[] = [];
+  const { upkeep, clock } = build([
+    {
+      name: 'layers',
+      pods: () => (gone.length > 0 ? [] : [{ uid: podUid('u9'), namespace: 'default', name: 'forgotten' }]),
+      podGone: async (uid) => void gone.push(uid),
+    },
+  ]);
+  await upkeep.reconcile(signal);
+  await upkeep.reconcile(signal);
+  t.same(gone, []);
+  clock.now = 2000;
+  await upkeep.reconcile(signal);
+  t.same(gone, ['u9']);
 });
