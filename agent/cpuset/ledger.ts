@@ -66,6 +66,13 @@ export class Ledger {
     if (!before.cpus.isEmpty) this.#pools.clear();
   }
 
+  /** A ledger of its own to try something in. */
+  copy(): Ledger {
+    const copy = new Ledger(this.machine, this.room.rules);
+    for (const holding of this.#holdings.values()) copy.set(holding);
+    return copy;
+  }
+
   /** A copy of the room without what the pod holds. */
   roomWithout(uid: PodUid): Room {
     const room = this.room.copy();

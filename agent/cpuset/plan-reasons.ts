@@ -23,6 +23,14 @@ export function formatMemory(value: number): string {
   return formatBytes(value as Bytes);
 }
 
+/** `1.2 GiB of 4 GiB`, in a unit in which the two differ. */
+function partOf(left: number, wanted: number): string {
+  if (formatMemory(left) !== formatMemory(wanted)) return `${formatMemory(left)} of ${formatMemory(wanted)}`;
+  const inMib = (value: number): number => Math.floor(value / 2 ** 20);
+  if (inMib(left) !== inMib(wanted)) return `${inMib(left)} MiB of ${inMib(wanted)} MiB`;
+  return `${left} of ${wanted} bytes of`;
+}
+
 function cpus(count: number): string {
   return count === 1 ? '1 CPU' : `${count} CPUs`;
 }
@@ -64,12 +72,12 @@ function whyNoMemory(room: Room, node: number, need: Need): readonly string[] {
   const reasons: string[] = [];
   const left = room.memoryLeftOn(node);
   if (!room.machine.memoryUnknown && left < need.memory) {
-    reasons.push(`${formatMemory(left)} of ${formatMemory(need.memory)} memory left`);
+    reasons.push(`${partOf(left, need.memory)} memory left`);
   }
   for (const [size, amount] of need.hugepages) {
     const pages = room.hugepagesLeftOn(node, size);
     if (pages < amount) {
-      reasons.push(`${formatMemory(pages)} of ${formatMemory(amount)} left in pages of ${formatMemory(size)}`);
+      reasons.push(`${partOf(pages, amount)} left in pages of ${formatMemory(size)}`);
     }
   }
   return reasons;
