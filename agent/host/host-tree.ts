@@ -39,7 +39,8 @@ export interface HostTree {
   readLink(path: string): Promise<string | undefined>;
 }
 
-const CHUNK_BYTES = 16 * 1024;
+/** Holds nearly every file of sysfs; longer ones double it. */
+const FIRST_READ_BYTES = 2048;
 const SYSFS_LIMIT: ReadLimit = { maxBytes: 64 * 1024 };
 /** A process may end, and a CPU or a node may leave, between the listing of a directory and the reading of its files. */
 const GONE = ['ENOENT', 'ENOTDIR', 'ESRCH', 'ENODEV', 'ENXIO'] as const;
@@ -52,19 +53,20 @@ function failure(path: string, what: string, cause: unknown): HoldfastError {
 async function readBounded(absolute: string, path: string, limit: ReadLimit): Promise<HostText> {
   await using file = await open(absolute, constants.O_RDONLY | constants.O_NONBLOCK);
   if (!(await file.stat()).isFile()) throw new HoldfastError('HOST_FAILURE', `${path} is not a regular file`);
-  const chunks: Buffer[] = [];
+  let buffer = Buffer.allocUnsafe(Math.min(FIRST_READ_BYTES, limit.maxBytes + 1));
   let length = 0;
-  while (length <= limit.maxBytes) {
-    const chunk = Buffer.allocUnsafe(Math.min(limit.maxBytes + 1 - length, CHUNK_BYTES));
-    const { bytesRead } = await file.read(chunk, 0, chunk.length);
-    if (bytesRead === 0) break;
-    chunks.push(chunk.subarray(0, bytesRead));
+  for (;;) {
+    const { bytesRead } = await file.read(buffer, length, buffer.length - length);
     length += bytesRead;
+    if (bytesRead === 0 || length > limit.maxBytes) break;
+    if (length === buffer.length) {
+      buffer = Buffer.concat([buffer], Math.min(buffer.length * 2, limit.maxBytes + 1));
+    }
   }
   if (length > limit.maxBytes && limit.longer !== 'cut') {
     throw new HoldfastError('HOST_FAILURE', `${path} is longer than ${limit.maxBytes} bytes`);
   }
-  const text = Buffer.concat(chunks).subarray(0, limit.maxBytes).toString('utf8');
+  const text = buffer.toString('utf8', 0, Math.min(length, limit.maxBytes));
   return { path, text: text.replace(/\0+$/, '') };
 }
 

@@ -64,6 +64,11 @@ const NODE_DIRECTORY = '/sys/devices/system/node';
 /** Enough to keep the file system's threads busy; each item reads its files one after the other. */
 const AT_ONCE = 16;
 
+/** Where the kernel says which core, die and package a CPU is in. */
+export function topologyDirectory(cpu: number): string {
+  return `${CPU_DIRECTORY}/cpu${cpu}/topology`;
+}
+
 /** The numbers of the entries called `<prefix><number>`, sorted. */
 function numbered(names: readonly string[], prefix: string): readonly number[] {
   return names
@@ -110,7 +115,7 @@ async function readCpu(tree: HostTree, id: number, statesKnown: boolean): Promis
   return {
     id,
     online: statesKnown ? undefined : await tree.readText(`${path}/online`),
-    topology: await readTopology(tree, `${path}/topology`),
+    topology: await readTopology(tree, topologyDirectory(id)),
     lastLevelCache: await readLastLevelCache(tree, `${path}/cache`),
   };
 }

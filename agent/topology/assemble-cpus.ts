@@ -1,6 +1,7 @@
 // Cores, dies, sockets and cache groups from what the kernel says about each CPU. Pure.
+import { HoldfastError } from '../../lib/errors.ts';
 import type { HostText } from '../host/host-tree.ts';
-import type { RawCpu, RawHost, SetText } from '../host/sysfs.ts';
+import { type RawCpu, type RawHost, type SetText, topologyDirectory } from '../host/sysfs.ts';
 import { CpuSet } from '../model/cpu-set.ts';
 import { parseInteger, parseList, parseSet, unexpected } from './kernel-text.ts';
 
@@ -110,5 +111,19 @@ export function assemblePlaces(raw: RawHost, online: CpuSet): ReadonlyMap<number
       l3: lastLevelCache === undefined ? -1 : lowest(groupOf(id, lastLevelCache, online), id),
     });
   }
+  checkCores(cpus, places);
   return places;
+}
+
+/** SMT siblings are in one socket and die: anything else would make the planner split cores. */
+function checkCores(cpus: readonly RawCpu[], places: ReadonlyMap<number, CpuPlace>): void {
+  for (const { id } of cpus) {
+    const core = places.get(id)?.core ?? id;
+    const [own, first] = [places.get(id), places.get(core)];
+    if (own?.socket === first?.socket && own?.die === first?.die) continue;
+    throw new HoldfastError(
+      'HOST_FAILURE',
+      `${topologyDirectory(id)} and ${topologyDirectory(core)} contradict each other: SMT siblings in different sockets or dies`,
+    );
+  }
 }
