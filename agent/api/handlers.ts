@@ -18,7 +18,13 @@ type Handler<Method> = Method extends {
         readonly output: infer Output extends DescMessage;
       }
     ? (request: MessageShape<Input>, context: CallContext) => AsyncIterable<MessageInitShape<Output>>
-    : never;
+    : Method extends {
+          readonly methodKind: 'bidi_streaming';
+          readonly input: infer Input extends DescMessage;
+          readonly output: infer Output extends DescMessage;
+        }
+      ? (requests: AsyncIterable<MessageShape<Input>>, context: CallContext) => AsyncIterable<MessageInitShape<Output>>
+      : never;
 
 /** An implementation of every method of the service, by its local name. What a handler throws goes out as a status. */
 export type Handlers<Service extends DescService> = {

@@ -1,0 +1,102 @@
+// gRPC servers on unix sockets: mode and group from the first moment, bounded messages, an orderly end.
+import { chmod, chown } from 'node:fs/promises';
+import net from 'node:net';
+import type { DescService } from '@bufbuild/protobuf';
+import { Server, ServerCredentials, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import { HoldfastError } from '../../lib/errors.ts';
+import { MAX_MESSAGE_BYTES, methodDefinition } from '../../lib/grpc.ts';
+import { listenUnix } from '../../lib/unix-socket.ts';
+import { adaptHandler, type FinishedCall } from './call-adapter.ts';
+import type { Handlers } from './handlers.ts';
+
+/** A service with its implementation; made by {@link implement}. */
+export interface ImplementedService {
+  readonly service: DescService;
+  /** Full name when it is served under another one than the descriptor's. */
+  readonly typeName: string;
+  readonly handlers: Readonly<Record<string, unknown>>;
+}
+
+/** @param typeName - full name when it differs from the descriptor's (an older version with the same messages) */
+export function implement<Service extends DescService>(
+  service: Service,
+  handlers: Handlers<Service>,
+  typeName: string = service.typeName,
+): ImplementedService {
+  return { service, typeName, handlers: handlers as Readonly<Record<string, unknown>> };
+}
+
+export interface ServeOptions {
+  readonly path: string;
+  readonly services: readonly ImplementedService[];
+  /** Members of this group may connect too (mode 0660); without it, root alone (0600). */
+  readonly groupId?: number;
+  readonly onFinished: (call: FinishedCall) => void;
+}
+
+export interface UnixServer {
+  readonly path: string;
+  /**
+   * Accepts no more connections and ends streams at once; other calls have `graceMs` milliseconds left.
+   * The socket file is gone when it resolves.
+   */
+  close(graceMs: number): Promise<void>;
+}
+
+/** @throws HoldfastError PRECONDITION when another process serves on the path */
+export async function serveUnix(options: ServeOptions): Promise<UnixServer> {
+  const shutdown = new AbortController();
+  const streamsEnd = new AbortController();
+  const server = new Server({
+    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+    'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+    // Connections never time out on one host, and channelz would keep track of each for nobody.
+    'grpc.enable_channelz': 0,
+  });
+  for (const { service, typeName, handlers } of options.services) {
+    const implementation: UntypedServiceImplementation = {};
+    for (const method of service.methods) {
+      const handler = handlers[method.localName];
+      if (typeof handler !== 'function')
+        throw new HoldfastError('BUG', `${typeName}/${method.name} is not implemented`);
+      implementation[method.localName] = adaptHandler(method, handler as Parameters<typeof adaptHandler>[1], {
+        shutdown: method.methodKind === 'unary' ? shutdown.signal : streamsEnd.signal,
+        onFinished: options.onFinished,
+      });
+    }
+    const definition = service.methods.map((method) => [method.localName, methodDefinition(method, typeName)] as const);
+    server.addService(Object.fromEntries(definition), implementation);
+  }
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const listener = net.createServer((socket) => injector.injectConnection(socket));
+  await listenUnix(listener, options.path, 0o600);
+  try {
+    if (options.groupId !== undefined) {
+      await chown(options.path, 0, options.groupId);
+      await chmod(options.path, 0o660);
+    }
+  } catch (cause) {
+    listener.close();
+    throw new HoldfastError('HOST_FAILURE', `${options.path} could not be given to group ${options.groupId}`, {
+      cause,
+    });
+  }
+
+  const close = async (graceMs: number): Promise<void> => {
+    const closed = new Promise<void>((resolve) => {
+      listener.close(() => resolve());
+    });
+    streamsEnd.abort();
+    const drained = new Promise<void>((resolve) => {
+      server.tryShutdown(() => resolve());
+    });
+    const timer = setTimeout(() => {
+      shutdown.abort();
+      server.forceShutdown();
+    }, graceMs);
+    await Promise.all([drained, closed]);
+    clearTimeout(timer);
+    injector.destroy();
+  };
+  return { path: options.path, close };
+}
