@@ -137,7 +137,9 @@ export function drawTopology(
   { width, colour }: PictureOptions,
 ): string {
   const marks = markCpus(host, allocations);
-  const paint: Paint = (text, style) => (colour && style !== undefined ? styleText(style, text) : text);
+  // Whether standard output is a terminal is the caller's question, not styleText's.
+  const paint: Paint = (text, style) =>
+    colour && style !== undefined ? styleText(style, text, { validateStream: false }) : text;
   const group = groupingFor(host);
   const shape = cellShapeOf(host.cpus);
   const draw = (cpus: readonly Cpu[]): readonly string[] =>

@@ -1,0 +1,121 @@
+// `holdfast topology` as a process: asking an agent, reading /sys without one, and reading a copy of another machine.
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { fromJson } from '@bufbuild/protobuf';
+import t, { type Test } from 'tap';
+import { parse } from 'yaml';
+import { implement, serveUnix } from '../../../agent/api/grpc-server.ts';
+import type { Handlers } from '../../../agent/api/handlers.ts';
+import { HoldfastError } from '../../../lib/errors.ts';
+import { HostTopologySchema, Topology } from '../../../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import { filesOf, regularMachine } from '../../unit/topology/fake-machine.ts';
+
+const run = promisify(execFile);
+const repository = fileURLToPath(new URL('../../..', import.meta.url));
+const PROGRAM =
+  "const { topologyCommand } = await import('./agent/cli/topology.ts'); await topologyCommand().parseAsync(process.argv.slice(1), { from: 'user' });";
+
+/** Runs the command; a failure carries its standard error. */
+function topology(...words: readonly string[]): Promise<{ readonly stdout: string; readonly stderr: string }> {
+  return run(process.execPath, ['--import=tsx', '--input-type=module', '--eval', PROGRAM, '--', ...words], {
+    cwd: repository,
+  });
+}
+
+const answers: Handlers<typeof Topology> = {
+  getTopology: async () => ({
+    version: 5n,
+    nodeName: 'from-the-agent',
+    cpus: [
+      { id: 0, online: true },
+      { id: 1, online: true },
+    ],
+    numaNodes: [{ id: 0, cpus: '0-1', allocatableCpus: '0-1', freeCpus: '0', sharedCpus: '0', memoryBytes: 1n << 30n }],
+  }),
+  watchTopology: async function* () {},
+  listAllocations: async () => ({
+    pods: [{ namespace: 'ns', name: 'pod', containers: [{ name: 'c', cpuset: 'exclusive', cpus: '1', mems: '' }] }],
+  }),
+  planPlacement: async () => ({}),
+};
+
+/** What a command that must fail writes to standard error. */
+async function complaint(...words: readonly string[]): Promise<string> {
+  try {
+    await topology(...words);
+  } catch (error) {
+    if (error instanceof Error && 'stderr' in error) return String(error.stderr);
+    throw error;
+  }
+  throw new Error(`topology ${words.join(' ')} should have failed`);
+}
+
+async function serve(t: Test, handlers: Handlers<typeof Topology>): Promise<string> {
+  // A socket's path is short: tap's own folders are not.
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-'));
+  const path = join(folder, 'topology.sock');
+  const server = await serveUnix({ path, services: [implement(Topology, handlers)], onFinished: () => {} });
+  t.teardown(async () => {
+    await server.close(0);
+    await rm(folder, { recursive: true });
+  });
+  return path;
+}
+
+await t.test('the agent is asked when it answers', async (t) => {
+  const socket = await serve(t, answers);
+  const { stdout, stderr } = await topology('--socket', socket);
+  t.equal(stderr, '');
+  t.match(stdout, /^from-the-agent: /);
+  t.match(stdout, / \[0\. 1A\]\n/);
+  t.match(stdout, /A {2}ns\/pod\/c {3}exclusive {2}1 /);
+  const json = JSON.parse((await topology('--socket', socket, '-o', 'json')).stdout);
+  t.equal(fromJson(HostTopologySchema, json).version, 5n);
+});
+
+await t.test('without an agent the host itself is read, and said so', async (t) => {
+  const { stdout, stderr } = await topology('--socket', join(t.testdir({}), 'none.sock'), '-o', 'json');
+  t.match(
+    stderr,
+    /^holdfast: the agent does not answer on .*none\.sock.*; read from \/sys, as if nothing were handed out\n/,
+  );
+  const host = fromJson(HostTopologySchema, JSON.parse(stdout));
+  t.ok(host.cpus.some(({ online }) => online));
+  t.ok(host.numaNodes.some(({ memoryBytes }) => memoryBytes > 0n));
+});
+
+await t.test('what the agent refuses is not covered up', async (t) => {
+  const socket = await serve(t, {
+    ...answers,
+    listAllocations: async () => {
+      throw new HoldfastError('PRECONDITION', 'not reconciled yet');
+    },
+  });
+  t.match(await complaint('--socket', socket), /not reconciled yet/);
+});
+
+await t.test('--root reads a copy of another machine, whose agent nobody asks', async (t) => {
+  const root = t.testdir({});
+  const files = filesOf(regularMachine(2, 1, 2, 2)).set('/proc/sys/kernel/hostname', 'other-host\n');
+  for (const [path, text] of files) {
+    await mkdir(dirname(join(root, path)), { recursive: true });
+    await writeFile(join(root, path), text);
+  }
+  const { stdout, stderr } = await topology('--root', root, '-o', 'yaml');
+  t.equal(stderr, '');
+  t.match(parse(stdout), {
+    nodeName: 'other-host',
+    version: '0',
+    reservedCpus: '',
+    numaNodes: [{ id: 0, cpus: '0-1,4-5', freeCpus: '0-1,4-5', memoryBytes: '1048576' }, { id: 1 }],
+  });
+  const picture = await topology('--root', root);
+  t.match(picture.stdout, /^other-host: 2 sockets, 2 NUMA nodes, 4 cores, 8 CPUs, 3 MiB\n/);
+  t.match(picture.stdout, /\[0\. 4\.\] \[1\. 5\.\]/);
+  t.match(await complaint('--root', join(root, 'sys')), /the top folder of a copy/);
+  t.match(await complaint('-o', 'xml'), /table, json or yaml/);
+});
