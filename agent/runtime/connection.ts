@@ -48,9 +48,11 @@ export function openConnection(socketPath: string): RuntimeConnection {
         return await callUnary(client, method, request, options);
       } catch (error) {
         if (!isServiceError(error)) throw error;
+        const code = CODES.get(error.code) ?? 'HOST_FAILURE';
+        const what = code === 'UNAVAILABLE' ? 'does not answer' : 'refused';
         throw new HoldfastError(
-          CODES.get(error.code) ?? 'HOST_FAILURE',
-          `the container runtime at ${socketPath} refused ${method.name}: ${error.details}`,
+          code,
+          `the container runtime at ${socketPath} ${what} ${method.name}: ${error.details}`,
           { cause: error },
         );
       }
