@@ -21,7 +21,7 @@ export interface CpuStates {
 
 type Topology = NonNullable<RawCpu['topology']>;
 
-/** Present, online and isolated CPUs. Kernels before 2.6.25 have no such lists, only a file for each CPU. */
+/** Present, online and isolated CPUs. Kernels of before 2009 have no such lists, only a file for each CPU. */
 export function assembleStates(raw: RawHost): CpuStates {
   const directories = CpuSet.from(raw.cpus.map(({ id }) => id));
   const present = raw.present === undefined ? directories : parseList(raw.present);

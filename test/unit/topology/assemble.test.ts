@@ -133,7 +133,7 @@ await t.test('garbage in any file is an error that names it, never a crash or a 
   );
 });
 
-await t.test('kernels before 4.20: no die_id, other names, masks instead of lists', async (t) => {
+await t.test('kernels before 5.3: no die_id, other names, masks instead of lists', async (t) => {
   const machine = regularMachine(2, 1, 2, 2);
   const files = without(filesOf(machine), /die_id|_list$|cpulist$/);
   for (const each of machine.cpus) {
@@ -151,7 +151,7 @@ await t.test('kernels before 4.20: no die_id, other names, masks instead of list
   t.equal(topology.numaNodes[1]?.cpus.toString(), '2-3,6-7');
 });
 
-await t.test('kernels before 2.6.25: no lists of CPUs at all', async (t) => {
+await t.test('kernels of before 2009: no lists of CPUs at all', async (t) => {
   const machine = regularMachine(1, 1, 4, 1);
   const files = without(filesOf(machine), /\/cpu\/(present|online|isolated)$/);
   files.set(`${CPU}/cpu2/online`, '0\n');
