@@ -41,6 +41,8 @@ export interface PodHolding extends Claim {
   readonly numa: 'none' | 'preferred' | 'required';
   /** What the pod's claim was planned from: `containers` means that each container adds its own. */
   readonly basis: 'spec' | 'sums' | 'containers';
+  /** What the pod asked for when its claim was planned, see `describeAsk`; a sandbox that asks for the same keeps it. */
+  readonly asked: string;
   /** Every exclusive CPU of the pod, those included that no container has been given yet. */
   readonly cpus: CpuSet;
   /** By name. Containers that are covered by the pod's claim and own nothing themselves are not listed. */
@@ -105,6 +107,7 @@ const holding = z.object({
   name: z.string(),
   numa: z.enum(['none', 'preferred', 'required']),
   basis: z.enum(['spec', 'sums', 'containers']),
+  asked: z.string(),
   cpus: cpuList,
   containers: z.array(container),
   note: z.string().optional(),
@@ -136,6 +139,7 @@ export function encodeHolding(value: PodHolding): HoldingRecord {
     name: value.name,
     numa: value.numa,
     basis: value.basis,
+    asked: value.asked,
     cpus: value.cpus.toString(),
     containers: [...value.containers].map(([name, each]) => ({
       ...encodeClaim(each),
@@ -168,6 +172,7 @@ export function decodeHolding(value: unknown): PodHolding | undefined {
     name: data.name,
     numa: data.numa,
     basis: data.basis,
+    asked: data.asked,
     cpus: data.cpus,
     containers: new Map(
       data.containers.map(({ name, kind, cpuset, cpus, ...rest }) => [

@@ -1,4 +1,5 @@
 // Plans a whole pod before its sandbox is made: from its spec, else from the sums in the sandbox's config. Pure.
+import { createHash } from 'node:crypto';
 import { CpuSet } from '../model/cpu-set.ts';
 import type { PodUid } from '../model/ids.ts';
 import type { NumaPolicy } from '../model/policy.ts';
@@ -25,9 +26,44 @@ export type PodNeed =
 
 export type PodPlan = { readonly ok: true; readonly holding: PodHolding } | Refusal;
 
+function describeNumbers({ exclusive, milli, memory, hugepages }: Need): readonly unknown[] {
+  return [exclusive, milli, memory ?? null, [...hugepages]];
+}
+
+/** What a pod asks for, in short: equal when the plan would be. */
+export function describeAsk(numa: NumaPolicy, known: PodNeed): string {
+  const numbers =
+    known.basis === 'containers'
+      ? []
+      : known.basis === 'sums'
+        ? describeNumbers(known.need)
+        : known.containers.map((each) => [
+            each.name,
+            each.kind,
+            each.cpuset,
+            each.numa,
+            each.numaScope,
+            describeNumbers(each.need),
+          ]);
+  return createHash('sha256')
+    .update(JSON.stringify([numa, known.basis, numbers]))
+    .digest('base64url')
+    .slice(0, 16);
+}
+
 /** A pod that holds nothing yet. */
-export function emptyHolding({ uid, namespace, name, numa }: PodIdentity, basis: PodHolding['basis']): PodHolding {
-  return { uid, namespace, name, numa, basis, ...NO_CLAIM, cpus: CpuSet.EMPTY, containers: new Map() };
+export function emptyHolding({ uid, namespace, name, numa }: PodIdentity, known: PodNeed): PodHolding {
+  const { basis } = known;
+  const asked = describeAsk(numa, known);
+  return { uid, namespace, name, numa, basis, asked, ...NO_CLAIM, cpus: CpuSet.EMPTY, containers: new Map() };
+}
+
+/**
+ * Whether a pod that gets another sandbox keeps what it holds: unless it asks for something else. What was planned from
+ * another source stays: a pod source that comes or goes must not move a pod.
+ */
+export function keepsHolding(held: PodHolding, pod: PodIdentity, known: PodNeed): boolean {
+  return held.numa === pod.numa && (held.basis !== known.basis || held.asked === describeAsk(pod.numa, known));
 }
 
 function memoryNote(numa: NumaPolicy, need: Need): string | undefined {
@@ -49,9 +85,9 @@ class SpecPlan {
   #holding: PodHolding;
   #refusal: Refusal | undefined;
 
-  constructor(room: Room, pod: PodIdentity) {
+  constructor(room: Room, pod: PodIdentity, containers: readonly ContainerAsk[]) {
     this.#room = room.copy();
-    this.#holding = emptyHolding(pod, 'spec');
+    this.#holding = emptyHolding(pod, { basis: 'spec', containers });
   }
 
   run(containers: readonly ContainerAsk[]): PodPlan {
@@ -164,15 +200,15 @@ class SpecPlan {
 export function planPod(room: Room, pod: PodIdentity, known: PodNeed): PodPlan {
   switch (known.basis) {
     case 'spec':
-      return new SpecPlan(room, pod).run(known.containers);
+      return new SpecPlan(room, pod, known.containers).run(known.containers);
     case 'containers':
-      return { ok: true, holding: emptyHolding(pod, 'containers') };
+      return { ok: true, holding: emptyHolding(pod, known) };
     case 'sums': {
       const placed = place(room, known.need, pod.numa);
       if (!placed.ok) return placed;
       const { ok, note, ...claim } = placed;
       const notes = joinNotes(note, memoryNote(pod.numa, known.need));
-      return { ok, holding: { ...emptyHolding(pod, 'sums'), ...claim, ...notes } };
+      return { ok, holding: { ...emptyHolding(pod, known), ...claim, ...notes } };
     }
   }
 }

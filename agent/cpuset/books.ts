@@ -1,0 +1,103 @@
+// The ledger and its durable copy. One change at a time, from the look to the disk: what a step was promised is on the
+// disk before the step is answered, and a change that the disk refuses never happened.
+import { KeyedMutex } from '../../lib/keyed-mutex.ts';
+import type { CpuSet } from '../model/cpu-set.ts';
+import type { HostTopology } from '../model/host-topology.ts';
+import type { PodUid } from '../model/ids.ts';
+import { del, put, type Store } from '../state/store.ts';
+import { encodeHolding, HOLDINGS, isEmptyHolding, type PodHolding } from './holding.ts';
+import { Ledger } from './ledger.ts';
+import { buildMachine } from './machine.ts';
+import type { PlanRules } from './room.ts';
+
+export interface BooksOptions {
+  readonly store: Store;
+  readonly topology: HostTopology;
+  readonly reservedCpus: CpuSet;
+  readonly rules: PlanRules;
+  /** Something that schedulers can see has changed. */
+  readonly onChange: () => void;
+}
+
+export class Books {
+  readonly #options: BooksOptions;
+  readonly #mutex = new KeyedMutex();
+  #ledger: Ledger;
+
+  constructor(options: BooksOptions) {
+    this.#options = options;
+    this.#ledger = this.#emptyLedger(options.topology);
+  }
+
+  /** As it is now; may be replaced, so ask again after every wait. */
+  get ledger(): Ledger {
+    return this.#ledger;
+  }
+
+  /**
+   * Plans and keeps.
+   * @param plan - what the pod is to hold, or undefined for nothing; may throw to refuse. It must not wait.
+   * @param signal - gives up waiting for the turn
+   * @throws what `plan` throws; HoldfastError HOST_FAILURE when the disk refuses
+   */
+  async change(
+    uid: PodUid,
+    plan: (ledger: Ledger) => PodHolding | undefined,
+    signal?: AbortSignal,
+  ): Promise<PodHolding | undefined> {
+    return await this.#mutex.run(
+      '',
+      async () => {
+        const before = this.#ledger.get(uid);
+        const planned = plan(this.#ledger);
+        const next = planned === undefined || isEmptyHolding(planned) ? undefined : planned;
+        if (next === before) return before;
+        if (next === undefined) this.#ledger.delete(uid);
+        else this.#ledger.set(next);
+        try {
+          const change = next === undefined ? del(HOLDINGS, uid) : put(HOLDINGS, uid, encodeHolding(next));
+          await this.#options.store.commit([change]);
+        } catch (error) {
+          this.#ledger.restore(uid, before);
+          throw error;
+        }
+        this.#options.onChange();
+        return next;
+      },
+      signal,
+    );
+  }
+
+  /** Begins with these holdings instead of those known; the store is brought to agree. */
+  async load(holdings: readonly PodHolding[]): Promise<void> {
+    await this.#mutex.run('', async () => {
+      const ledger = this.#emptyLedger(this.#options.topology);
+      for (const holding of holdings) ledger.set(holding);
+      const wanted = new Map(holdings.map((holding) => [holding.uid as string, encodeHolding(holding)]));
+      const stored = this.#options.store.entries(HOLDINGS);
+      const changes = [
+        ...[...stored.keys()].filter((uid) => !wanted.has(uid)).map((uid) => del(HOLDINGS, uid)),
+        ...[...wanted]
+          .filter(([uid, record]) => JSON.stringify(stored.get(uid)) !== JSON.stringify(record))
+          .map(([uid, record]) => put(HOLDINGS, uid, record)),
+      ];
+      if (changes.length > 0) await this.#options.store.commit(changes);
+      this.#ledger = ledger;
+      this.#options.onChange();
+    });
+  }
+
+  /** The host has other CPUs or nodes now; every holding stays. */
+  async moveTo(topology: HostTopology): Promise<void> {
+    await this.#mutex.run('', async () => {
+      const ledger = this.#emptyLedger(topology);
+      for (const holding of this.#ledger.holdings()) ledger.set(holding);
+      this.#ledger = ledger;
+      this.#options.onChange();
+    });
+  }
+
+  #emptyLedger(topology: HostTopology): Ledger {
+    return new Ledger(buildMachine(topology, this.#options.reservedCpus), this.#options.rules);
+  }
+}

@@ -1,0 +1,393 @@
+// The cpuset and NUMA feature: what each lifecycle step asks of the books, and what it brings to the host.
+import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import { HoldfastError } from '../../lib/errors.ts';
+import type { Failpoint } from '../../lib/failpoint.ts';
+import type {
+  ListAllocationsResponseSchema,
+  PlanPlacementRequestSchema,
+  PlanPlacementResponseSchema,
+} from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import type { PodName } from '../cluster/pod-source.ts';
+import type { CgroupAccess } from '../host/cgroupfs.ts';
+import type { Contribution } from '../lifecycle/adjustment.ts';
+import type {
+  ContainerCreated,
+  ContainerCreating,
+  ContainerStep,
+  ContainerUpdating,
+  Feature,
+  HoldingsEnd,
+  SandboxCreating,
+  StatusLine,
+} from '../lifecycle/feature.ts';
+import type { CpuSet } from '../model/cpu-set.ts';
+import type { HostTopology } from '../model/host-topology.ts';
+import type { PodUid } from '../model/ids.ts';
+import type { Pod } from '../model/pod.ts';
+import type { ContainerPolicy } from '../model/policy.ts';
+import type { SharedMask } from '../model/shared-mask.ts';
+import type { ContainerRuntime } from '../runtime/runtime.ts';
+import type { Store } from '../state/store.ts';
+import { Applier, type Failure } from './apply.ts';
+import { Books } from './books.ts';
+import { decodeHolding, HOLDINGS, type PodHolding } from './holding.ts';
+import type { Ledger, Seat } from './ledger.ts';
+import { type Member, Members, memberFrom } from './members.ts';
+import { type CpusetMetrics, registerMetrics } from './metrics.ts';
+import { planContainer } from './plan-container.ts';
+import { planPlacement } from './plan-placement.ts';
+import { keepsHolding, type PodIdentity, type PodNeed, type PodPlan, planPod } from './plan-pod.ts';
+import { planRebuild } from './plan-rebuild.ts';
+import { askOf, podNeedOf } from './pod-asks.ts';
+import type { PlanRules } from './room.ts';
+import { SharedPool } from './shared-pool.ts';
+import { writeStamp } from './stamp.ts';
+import { Teller } from './teller.ts';
+import { type AllocationView, allocationView, listAllocations, statusLines } from './view.ts';
+
+export interface CpusetParts {
+  readonly store: Store;
+  readonly runtime: ContainerRuntime;
+  readonly topology: HostTopology;
+  readonly cgroups: CgroupAccess;
+  readonly logger: Logger;
+  readonly registry: Registry;
+  readonly options: PlanRules & {
+    /** Never owned exclusively, always in the shared pool. */
+    readonly reservedCpus: CpuSet;
+  };
+  /** What the shim gives default containers while the agent is away; resolves when a reader would see it. */
+  readonly publishMask: (mask: SharedMask) => Promise<void>;
+  /** Something that schedulers can see has changed. */
+  readonly onChange: () => void;
+  /** For crash tests. */
+  readonly failpoint?: Failpoint;
+}
+
+/** Where a container was sent when its creation began. */
+interface Sent {
+  readonly cpus: CpuSet;
+  readonly mems: CpuSet | undefined;
+}
+
+function identityOf({ uid, namespace, name, policy }: Pod): PodIdentity {
+  return { uid, namespace, name, numa: policy.numa };
+}
+
+function refusal(pod: Pod, plan: Extract<PodPlan, { ok: false }>): HoldfastError {
+  return new HoldfastError('NO_ROOM', `pod ${pod.namespace}/${pod.name}: ${plan.reason}`);
+}
+
+/**
+ * A container that the pod's spec does not have is one of `kubectl debug`: it has no CPU limit of its own, and looks at
+ * the others from the shared pool.
+ */
+function policyFor({ pod, policy, spec, need }: ContainerCreating): ContainerPolicy {
+  const added = pod.facts !== undefined && spec === undefined && need.cpuLimit === undefined;
+  return added && policy.cpuset === 'exclusive' ? { ...policy, cpuset: 'shared' } : policy;
+}
+
+export class CpusetFeature implements Feature {
+  readonly name = 'cpuset';
+  readonly #parts: CpusetParts;
+  readonly #books: Books;
+  readonly #members = new Members();
+  readonly #teller: Teller;
+  readonly #applier: Applier;
+  readonly #pool: SharedPool;
+  readonly #metrics: CpusetMetrics;
+  /** By pod, then by container name: between containerCreating and containerCreated. */
+  readonly #sent = new Map<PodUid, Map<string, Sent>>();
+
+  /** Nothing on the host is touched before {@link recover}. */
+  constructor(parts: CpusetParts) {
+    const { store, runtime, topology, cgroups, logger, options, onChange, publishMask } = parts;
+    this.#parts = parts;
+    this.#books = new Books({ store, topology, reservedCpus: options.reservedCpus, rules: options, onChange });
+    const members = this.#members;
+    const seatOf = ({ podUid, name }: Member): Seat => this.#ledger.seatOf(podUid, name);
+    const metrics = (): CpusetMetrics => this.#metrics;
+    const reach = (point: string): Promise<void> => this.#reach(point);
+    this.#teller = new Teller({ store, runtime, members, seatOf, metrics, logger, reach });
+    this.#applier = new Applier({ members, cgroups, runtime, teller: this.#teller, seatOf, metrics, logger, reach });
+    const pool = (): CpuSet => this.#ledger.pool();
+    this.#pool = new SharedPool({ pool, applier: this.#applier, publishMask, metrics, logger, reach });
+    this.#metrics = registerMetrics(parts.registry, {
+      exclusiveCpus: () => this.#ledger.holdings().reduce((sum, { cpus }) => sum + cpus.size, 0),
+      sharedCpus: () => this.#ledger.pool().size,
+      untold: () => this.#teller.pending,
+    });
+  }
+
+  get #ledger(): Ledger {
+    return this.#books.ledger;
+  }
+
+  async recover(signal: AbortSignal): Promise<void> {
+    const { store, runtime, logger } = this.#parts;
+    const containers = await runtime.listContainers(signal);
+    const stored = new Map([...store.entries(HOLDINGS)].map(([uid, record]) => [uid, decodeHolding(record)]));
+    const { holdings, remarks } = planRebuild(stored, containers);
+    for (const remark of remarks) logger.error({}, remark);
+    await this.#books.load(holdings);
+    const listed = new Set<string>(containers.map(({ id }) => id));
+    await this.#teller.forget([...this.#teller.stored().keys()].filter((id) => !listed.has(id)));
+    // Where a container cannot be moved now, reconciling comes back to it: the agent must not stay away for it.
+    this.#pool.logFailures(await this.#pool.spread());
+    this.#pool.logFailures(await this.#checkAll(signal));
+  }
+
+  async sandboxCreating({ pod, signal }: SandboxCreating): Promise<Contribution> {
+    await this.#refusing(async () => {
+      const known = podNeedOf(pod);
+      await this.#change(pod, signal, (ledger) => this.#planSandbox(ledger, pod, known));
+    });
+    return {};
+  }
+
+  async containerCreating(step: ContainerCreating): Promise<Contribution> {
+    const { pod, name, signal } = step;
+    const holding = await this.#refusing(async () => {
+      const ask = askOf(name, step.spec?.kind ?? 'app', policyFor(step), step.need);
+      return await this.#change(pod, signal, (ledger) => {
+        const room = ledger.roomWithout(pod.uid);
+        const held = ledger.get(pod.uid) ?? this.#orThrow(pod, planPod(room, identityOf(pod), podNeedOf(pod)));
+        room.add(held);
+        return this.#orThrow(pod, planContainer(room, held, ask));
+      });
+    });
+    const seat = this.#ledger.seatOf(pod.uid, name);
+    const memory = step.need.memoryRequest ?? step.need.memoryLimit;
+    const nodes = this.#ledger.memsOf(seat.nodes);
+    // Whose memory need is not known may need more than the node has left: only its CPUs are placed.
+    const mems = memory === undefined || nodes.isEmpty ? undefined : nodes;
+    const sent = this.#sent.get(pod.uid) ?? new Map<string, Sent>();
+    this.#sent.set(pod.uid, sent.set(name, { cpus: seat.cpus, mems }));
+    return {
+      cpusetCpus: seat.cpus,
+      ...(mems === undefined ? {} : { cpusetMems: mems }),
+      // A quota of as many CPUs as it owns would still throttle it: periods are not in step with its work.
+      ...(seat.exclusive ? { cpuQuota: -1 } : {}),
+      annotations: writeStamp(seat.cpus, mems, holding),
+    };
+  }
+
+  async containerCreated(step: ContainerCreated): Promise<void> {
+    const { pod, name, containerId } = step;
+    const sent = this.#sent.get(pod.uid);
+    const own = sent?.get(name);
+    sent?.delete(name);
+    const member = await this.#newMember(step, own);
+    if (member === undefined) return;
+    this.#members.put(member);
+    try {
+      await this.#applier.editSpec(member);
+      const seat = this.#ledger.seatOf(pod.uid, name);
+      if (seat.exclusive) await this.#pool.clear(seat.cpus);
+    } catch (error) {
+      this.#members.delete(containerId);
+      throw error;
+    }
+  }
+
+  async containerAbandoned({ container }: ContainerStep): Promise<void> {
+    await this.#forget(container.id);
+  }
+
+  async containerStarted({ pod, container, signal }: ContainerStep): Promise<void> {
+    let member = this.#members.get(container.id);
+    if (member === undefined) {
+      const listed = await this.#parts.runtime.containerStatus(container.id, signal);
+      if (listed === undefined || pod.uid === '') return;
+      member = memberFrom(listed, this.#teller.stored().get(container.id));
+      this.#members.put(member);
+    }
+    member.state = 'running';
+    const repaired = await this.#applier.check(member);
+    if (repaired.length > 0) this.#parts.logger.warn({ repaired }, 'put back CPUs that something else changed');
+    this.#teller.request(member);
+  }
+
+  async containerUpdating({ pod, container, need }: ContainerUpdating): Promise<Contribution> {
+    const seat = this.#ledger.seatOf(pod.uid, container.name);
+    const owned = seat.cpus.size * 1000;
+    const asked = [need.cpuLimit, need.cpuRequest].find((milli) => milli !== undefined && milli !== owned);
+    if (seat.exclusive && asked !== undefined) {
+      throw this.#counted(
+        new HoldfastError(
+          'PRECONDITION',
+          `container ${container.name} of pod ${pod.namespace}/${pod.name} owns ${seat.cpus.size} CPUs (${seat.cpus.toString()}) and cannot have ${asked / 1000} while it runs: delete the pod, and create it with another CPU limit`,
+        ),
+      );
+    }
+    const mems = this.#members.get(container.id)?.mems;
+    return {
+      cpusetCpus: seat.cpus,
+      ...(mems === undefined ? {} : { cpusetMems: mems }),
+      ...(seat.exclusive ? { cpuQuota: -1 } : {}),
+    };
+  }
+
+  async containerRemoving({ container }: ContainerStep): Promise<void> {
+    await this.#forget(container.id);
+  }
+
+  pods(): readonly PodName[] {
+    return this.#ledger.holdings().map(({ uid, namespace, name }) => ({ uid, namespace, name }));
+  }
+
+  async podGone(uid: PodUid, _why: HoldingsEnd, signal: AbortSignal): Promise<void> {
+    this.#sent.delete(uid);
+    const members = this.#members.list().filter(({ podUid }) => podUid === uid);
+    for (const { id } of members) this.#members.delete(id);
+    await this.#teller.forget(members.map(({ id }) => id));
+    const owned = this.#ledger.get(uid)?.cpus.isEmpty === false;
+    await this.#books.change(uid, () => undefined, signal);
+    if (owned) this.#pool.spreadLater();
+  }
+
+  async reconcile(signal: AbortSignal): Promise<void> {
+    const failures = await this.#pool.spread();
+    this.#pool.logFailures([...failures, ...(await this.#checkAll(signal))]);
+  }
+
+  status(): readonly StatusLine[] {
+    return statusLines({
+      ledger: this.#ledger,
+      members: this.#members.list(),
+      cgroupVersion: this.#parts.cgroups.version,
+      untold: this.#teller.pending,
+    });
+  }
+
+  /** The host has other CPUs or nodes now. */
+  async topologyChanged(topology: HostTopology): Promise<void> {
+    await this.#books.moveTo(topology);
+    this.#pool.spreadLater();
+  }
+
+  /** Per NUMA node: what may be owned, what is free, what is shared. */
+  view(): AllocationView {
+    return allocationView(this.#ledger);
+  }
+
+  /** Who owns what. */
+  allocations(): MessageInitShape<typeof ListAllocationsResponseSchema> {
+    return listAllocations(this.#ledger, this.#members.list());
+  }
+
+  /** @throws HoldfastError INVALID_REQUEST as the function of that name */
+  planPlacement(
+    request: MessageShape<typeof PlanPlacementRequestSchema>,
+  ): MessageInitShape<typeof PlanPlacementResponseSchema> {
+    return planPlacement(this.#ledger, request);
+  }
+
+  /** Resolves when nothing goes on in the background: neighbours are moved, the runtime is told. */
+  async idle(): Promise<void> {
+    await this.#pool.idle();
+    await this.#teller.idle();
+  }
+
+  /** Ends what goes on in the background; what was not told is told after the next start. */
+  async close(): Promise<void> {
+    await this.#pool.idle();
+    await this.#teller.close();
+  }
+
+  #planSandbox(ledger: Ledger, pod: Pod, known: PodNeed): PodHolding {
+    const held = ledger.get(pod.uid);
+    const identity = identityOf(pod);
+    if (held !== undefined && keepsHolding(held, identity, known)) return held;
+    return this.#orThrow(pod, planPod(ledger.roomWithout(pod.uid), identity, known));
+  }
+
+  #orThrow(pod: Pod, plan: PodPlan): PodHolding {
+    if (!plan.ok) throw refusal(pod, plan);
+    return plan.holding;
+  }
+
+  /** Plans, keeps, and lets neighbours leave at once where CPUs got an owner; who needs them waits for that later. */
+  async #change(pod: Pod, signal: AbortSignal, plan: (ledger: Ledger) => PodHolding): Promise<PodHolding | undefined> {
+    const before = this.#ledger.pool();
+    const holding = await this.#books.change(
+      pod.uid,
+      (ledger) => {
+        const stop = this.#metrics.planning.startTimer();
+        try {
+          return plan(ledger);
+        } finally {
+          stop();
+        }
+      },
+      signal,
+    );
+    await this.#reach('cpuset.holding.kept');
+    if (!before.equals(this.#ledger.pool())) this.#pool.spreadLater();
+    return holding;
+  }
+
+  /** What is known of a container that was just created; undefined when it is gone already. */
+  async #newMember({ pod, name, containerId, signal }: ContainerCreated, sent: Sent | undefined) {
+    if (sent === undefined) {
+      // The agent was started again between the two steps: what it sent is stamped on the container.
+      const listed = await this.#parts.runtime.containerStatus(containerId, signal);
+      return listed === undefined ? undefined : memberFrom({ ...listed, state: 'created' }, undefined);
+    }
+    const member: Member = {
+      id: containerId,
+      podUid: pod.uid,
+      namespace: pod.namespace,
+      podName: pod.name,
+      name,
+      mems: sent.mems,
+      state: 'created',
+      cgroup: undefined,
+      written: undefined,
+      told: sent.cpus,
+      unthrottled: false,
+      problem: undefined,
+    };
+    return member;
+  }
+
+  async #checkAll(signal: AbortSignal): Promise<readonly Failure[]> {
+    const { runtime } = this.#parts;
+    const before = this.#members.ids();
+    const listed = await runtime.listContainers(signal);
+    const told = this.#teller.stored();
+    const gone = this.#members.refresh(listed, before, (id) => told.get(id));
+    await this.#teller.forget(gone.map(({ id }) => id));
+    await this.#applier.locateAll(await runtime.processIds(signal));
+    return await this.#applier.checkAll();
+  }
+
+  async #forget(id: Member['id']): Promise<void> {
+    this.#members.delete(id);
+    await this.#teller.forget([id]);
+  }
+
+  async #refusing<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      throw error instanceof HoldfastError ? this.#counted(error) : error;
+    }
+  }
+
+  #counted(error: HoldfastError): HoldfastError {
+    this.#metrics.refusals.inc({ code: error.code });
+    return error;
+  }
+
+  async #reach(point: string): Promise<void> {
+    await this.#parts.failpoint?.(point);
+  }
+}
+
+/** Builds the feature; `recover` reads the store, the runtime and the kernel. */
+export function createCpuset(parts: CpusetParts): CpusetFeature {
+  return new CpusetFeature(parts);
+}

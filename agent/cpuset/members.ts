@@ -1,0 +1,99 @@
+// The containers that this feature looks after, and what is known of each: what the kernel and the runtime have.
+import type { ContainerCgroup } from '../host/cgroupfs.ts';
+import type { CpuSet } from '../model/cpu-set.ts';
+import type { ContainerId, PodUid } from '../model/ids.ts';
+import type { ContainerState } from '../model/pod.ts';
+import type { RuntimeContainer } from '../runtime/runtime.ts';
+import { readStamp } from './stamp.ts';
+
+export interface Member {
+  readonly id: ContainerId;
+  readonly podUid: PodUid;
+  readonly namespace: string;
+  readonly podName: string;
+  readonly name: string;
+  /** Memory nodes that it was bound to at creation; they stay for its whole life. */
+  readonly mems: CpuSet | undefined;
+  state: ContainerState;
+  /** Where it is; found once it runs. */
+  cgroup: ContainerCgroup | undefined;
+  /** What its cgroup had when we last wrote or read it. */
+  written: CpuSet | undefined;
+  /** What the runtime believes; undefined when that is not known. */
+  told: CpuSet | undefined;
+  /** Its CPU quota was lifted before. */
+  unthrottled: boolean;
+  /** Why its cgroup could not be looked at or written; cleared by the next success. */
+  problem: string | undefined;
+}
+
+/** What is known of a container that the runtime lists. */
+export function memberFrom(listed: RuntimeContainer, told: CpuSet | undefined): Member {
+  const stamp = readStamp(listed.annotations);
+  return {
+    id: listed.id,
+    podUid: listed.podUid,
+    namespace: listed.podNamespace,
+    podName: listed.podName,
+    name: listed.name,
+    mems: stamp.mems,
+    state: listed.state,
+    cgroup: undefined,
+    written: undefined,
+    told: told ?? stamp.cpus,
+    unthrottled: false,
+    problem: undefined,
+  };
+}
+
+/** `default/web/app (0123456789ab)`, for logs and errors. */
+export function describeMember({ namespace, podName, name, id }: Member): string {
+  return `${namespace}/${podName}/${name} (${id.slice(0, 12)})`;
+}
+
+/** The members by container ID; those that were not made by a kubelet are never among them. */
+export class Members {
+  readonly #byId = new Map<ContainerId, Member>();
+
+  get(id: ContainerId): Member | undefined {
+    return this.#byId.get(id);
+  }
+
+  put(member: Member): void {
+    if (member.podUid !== '') this.#byId.set(member.id, member);
+  }
+
+  delete(id: ContainerId): void {
+    this.#byId.delete(id);
+  }
+
+  ids(): ReadonlySet<ContainerId> {
+    return new Set(this.#byId.keys());
+  }
+
+  list(): readonly Member[] {
+    return [...this.#byId.values()];
+  }
+
+  /**
+   * Takes over what the runtime lists.
+   * @param before - the members when the listing was asked for: only those can be found to be gone
+   * @returns the members that are gone
+   */
+  refresh(
+    listed: readonly RuntimeContainer[],
+    before: ReadonlySet<ContainerId>,
+    toldOf: (id: ContainerId) => CpuSet | undefined,
+  ): readonly Member[] {
+    const present = new Set(listed.map(({ id }) => id));
+    for (const container of listed) {
+      const known = this.#byId.get(container.id);
+      if (known === undefined) this.put(memberFrom(container, toldOf(container.id)));
+      // A start that we were told of is newer than the listing.
+      else if (known.state !== 'running' || container.state === 'exited') known.state = container.state;
+    }
+    const gone = [...before].filter((id) => !present.has(id)).flatMap((id) => this.#byId.get(id) ?? []);
+    for (const { id } of gone) this.#byId.delete(id);
+    return gone;
+  }
+}

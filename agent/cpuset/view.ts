@@ -1,0 +1,169 @@
+// What schedulers and `holdfast status` see of the books.
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { ListAllocationsResponseSchema } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import type { StatusLine } from '../lifecycle/feature.ts';
+import type { CpuSet } from '../model/cpu-set.ts';
+import type { PodUid } from '../model/ids.ts';
+import { type Bytes, bytes } from '../model/quantity.ts';
+import type { PodHolding } from './holding.ts';
+import type { Ledger } from './ledger.ts';
+import { cpusWhere } from './machine.ts';
+import { describeMember, type Member } from './members.ts';
+import { formatMemory } from './plan-reasons.ts';
+
+/** What is handed out on one NUMA node. */
+export interface NodeAllocation {
+  readonly allocatableCpus: CpuSet;
+  readonly freeCpus: CpuSet;
+  readonly sharedCpus: CpuSet;
+  readonly memoryAvailableBytes: Bytes;
+}
+
+export interface AllocationView {
+  readonly reservedCpus: CpuSet;
+  /** By node number. */
+  readonly nodes: ReadonlyMap<number, NodeAllocation>;
+}
+
+export function allocationView({ room, machine }: Ledger): AllocationView {
+  const nodes = machine.nodes.map((node, index): readonly [number, NodeAllocation] => {
+    const here = (accept: (position: number) => boolean): CpuSet =>
+      cpusWhere(machine, (position) => machine.nodeOf[position] === index && accept(position));
+    return [
+      node.id,
+      {
+        allocatableCpus: here((position) => machine.allocatable[position] === 1),
+        freeCpus: here((position) => room.free[position] === 1),
+        sharedCpus: room.poolCpus([index]),
+        memoryAvailableBytes: bytes(room.memoryLeftOn(index)),
+      },
+    ];
+  });
+  return { reservedCpus: machine.reservedCpus, nodes: new Map(nodes) };
+}
+
+function promisedMemory(holding: PodHolding | undefined): number {
+  if (holding === undefined) return 0;
+  return [holding, ...holding.containers.values()]
+    .flatMap(({ shares }) => shares)
+    .reduce((sum, { memory }) => sum + memory, 0);
+}
+
+/** Every pod that holds something or has a container, and where each of its containers belongs. */
+export function listAllocations(
+  ledger: Ledger,
+  members: readonly Member[],
+): MessageInitShape<typeof ListAllocationsResponseSchema> {
+  const pods = new Map<
+    PodUid,
+    { readonly namespace: string; readonly name: string; readonly containers: Set<string> }
+  >();
+  for (const { uid, namespace, name, containers } of ledger.holdings()) {
+    pods.set(uid, { namespace, name, containers: new Set(containers.keys()) });
+  }
+  const mems = new Map<string, string>();
+  for (const { podUid, namespace, podName, name, mems: bound, state } of members) {
+    if (state === 'exited') continue;
+    const pod = pods.get(podUid) ?? { namespace, name: podName, containers: new Set<string>() };
+    pods.set(podUid, pod);
+    pod.containers.add(name);
+    mems.set(`${podUid}/${name}`, bound?.toString() ?? '');
+  }
+  return {
+    pods: [...pods].map(([uid, { namespace, name, containers }]) => {
+      const holding = ledger.get(uid);
+      return {
+        uid,
+        namespace,
+        name,
+        numa: holding?.numa ?? 'none',
+        numaNodes: holding?.nodes.toString() ?? '',
+        memoryBytes: BigInt(promisedMemory(holding)),
+        containers: [...containers].map((container) => {
+          const seat = ledger.seatOf(uid, container);
+          return {
+            name: container,
+            cpuset: seat.exclusive ? 'exclusive' : 'shared',
+            cpus: seat.cpus.toString(),
+            mems: mems.get(`${uid}/${container}`) ?? ledger.memsOf(seat.nodes).toString(),
+          };
+        }),
+      };
+    }),
+  };
+}
+
+/** Notes and problems that are shown one by one. */
+const MOST_SHOWN = 5;
+
+function shown(lines: readonly StatusLine[], what: string): readonly StatusLine[] {
+  const [first] = lines;
+  const more = lines.length - MOST_SHOWN;
+  if (first === undefined || more <= 0) return lines;
+  return [...lines.slice(0, MOST_SHOWN), { ...first, text: `and ${more} more ${what}` }];
+}
+
+export interface StatusInputs {
+  readonly ledger: Ledger;
+  readonly members: readonly Member[];
+  readonly cgroupVersion: 1 | 2 | undefined;
+  readonly untold: number;
+}
+
+/** Lines for `holdfast status`. */
+export function statusLines({ ledger, members, cgroupVersion, untold }: StatusInputs): readonly StatusLine[] {
+  const { machine, room } = ledger;
+  const holdings = ledger.holdings();
+  const owners = holdings.filter(({ cpus }) => !cpus.isEmpty);
+  const owned = owners.reduce((sum, { cpus }) => sum + cpus.size, 0);
+  const pool = ledger.pool();
+  const cpuset: StatusLine =
+    cgroupVersion === undefined
+      ? { subject: 'cpuset', level: 'failed', text: 'no cgroup hierarchy with cpusets is mounted: nothing is confined' }
+      : {
+          subject: 'cpuset',
+          level: 'ok',
+          text: `${owned} CPUs owned by ${owners.length} pods; shared pool ${pool.toString()} (${pool.size} CPUs); ${members.length} containers, ${untold} of which the runtime is still to be told; cgroup v${cgroupVersion}`,
+        };
+  const nodes = machine.nodes.map((node, index): StatusLine => {
+    const memory = machine.memoryUnknown
+      ? 'memory not counted'
+      : `${formatMemory(room.memoryLeftOn(index))} memory left`;
+    const text = `node ${node.id}: ${room.freeOn(index)} of ${node.allocatable.length} CPUs free, ${memory}`;
+    return { subject: 'numa', level: 'ok', text };
+  });
+  const problems = members
+    .filter(({ problem }) => problem !== undefined)
+    .map(
+      (member): StatusLine => ({
+        subject: 'cpuset',
+        level: 'failed',
+        text: `${describeMember(member)}: ${member.problem}`,
+      }),
+    );
+  const notes = holdings
+    .filter(({ note }) => note !== undefined)
+    .map(
+      ({ namespace, name, note }): StatusLine => ({
+        subject: 'numa',
+        level: 'warning',
+        text: `${namespace}/${name}: ${note}`,
+      }),
+    );
+  const misplaced = owners
+    .filter(({ cpus }) => [...cpus].some((cpu) => machine.allocatable[machine.positions.get(cpu) ?? -1] !== 1))
+    .map(
+      ({ namespace, name, cpus }): StatusLine => ({
+        subject: 'cpuset',
+        level: 'warning',
+        text: `${namespace}/${name} owns CPUs ${cpus.toString()}, some of which are now reserved, isolated or offline: it gets others when its containers are created again`,
+      }),
+    );
+  return [
+    cpuset,
+    ...nodes,
+    ...shown(problems, 'containers that are not where they belong'),
+    ...shown(notes, 'pods with a note'),
+    ...shown(misplaced, 'pods with such CPUs'),
+  ];
+}
