@@ -40,7 +40,8 @@ export class Keeper {
     this.#child = fork(siblingModule(import.meta.url, 'keeper-process'), [file], {
       // The lock's descriptor goes along: the directory stays locked until the keeper is gone too.
       stdio: ['ignore', 'ignore', 'pipe', 'ipc', lock.fd],
-      execArgv: process.execArgv.filter((argument) => !argument.startsWith('--inspect')),
+      // Loaders only: `-e` and its program would make the keeper run what the agent was started to run.
+      execArgv: process.execArgv.filter((argument) => argument.startsWith('--import=')),
     });
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-2000);
