@@ -6,7 +6,9 @@ import { HoldfastError, isErrno } from '../../../lib/errors.ts';
 const TIMEOUT_MS = 60_000;
 
 /** Debian's users may lack the sbin directories, where runc and containerd's helpers are. */
-export const PROGRAM_PATH = `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`;
+export function programPath(): string {
+  return `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`;
+}
 
 /**
  * @returns standard output
@@ -14,7 +16,7 @@ export const PROGRAM_PATH = `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/s
  */
 export function run(program: string, args: readonly string[], signal?: AbortSignal): Promise<string> {
   return new Promise((resolve, reject) => {
-    const options = { timeout: TIMEOUT_MS, env: { ...process.env, PATH: PROGRAM_PATH }, ...(signal && { signal }) };
+    const options = { timeout: TIMEOUT_MS, env: { ...process.env, PATH: programPath() }, ...(signal && { signal }) };
     execFile(program, args, options, (error, stdout, stderr) => {
       if (error === null) resolve(stdout);
       else if (signal?.aborted === true) reject(signal.reason);

@@ -13,6 +13,8 @@ const PREFIX = 'holdfast-private';
 const SHIM_SOCKETS = '/run/containerd/s';
 const HOST_SOCKET = '/run/containerd/containerd.sock';
 const PROGRAMS = /^(?:containerd|containerd-shim.*|runc|ctr|node|holdfast)$/;
+/** A program that starts one after the other without end must not take the host with it. */
+const MOST_INSTANCES = 16;
 /** Directory names end up in socket paths, which the kernel limits to 107 bytes. */
 const LONGEST_DIRECTORY = 75;
 
@@ -22,8 +24,19 @@ export function parseInstanceName(name: string): ProcessIdentity | undefined {
   return match === null ? undefined : { pid: Number(match[1]), startTicks: Number(match[2]) };
 }
 
-/** Makes an empty directory that only root can enter. */
+/**
+ * Makes an empty directory that only root can enter.
+ * @throws HoldfastError PRECONDITION when as many instances as a host should have are alive
+ */
 export async function createInstanceDirectory(): Promise<string> {
+  const present = (await readdirOrEmpty(tmpdir())).filter((name) => parseInstanceName(name) !== undefined);
+  if (present.length >= MOST_INSTANCES) {
+    const what = `${present.length} private containerds are running on this host already`;
+    throw new HoldfastError(
+      'PRECONDITION',
+      `${what}, ${MOST_INSTANCES} are allowed; end the programs that started them`,
+    );
+  }
   const self = await identify(process.pid);
   if (self === undefined) throw new HoldfastError('BUG', '/proc does not know this process');
   const directory = await mkdtemp(join(tmpdir(), `${PREFIX}-${self.pid}-${self.startTicks}-`));

@@ -13,7 +13,7 @@ import {
   RuntimeService,
   StatusRequestSchema,
 } from '../../../proto/gen/wire/cri/v1/cri_pb.ts';
-import { PROGRAM_PATH } from './command.ts';
+import { programPath } from './command.ts';
 import { containerdConfig, containerdSocket } from './containerd-config.ts';
 import { APP_IMAGE, APP_IMAGE_NEXT, importImages, PAUSE_IMAGE } from './images.ts';
 import { createInstanceDirectory, destroyInstance, destroyStaleInstances, instanceCgroup } from './instance.ts';
@@ -94,7 +94,7 @@ async function launch(directory: string, signal: AbortSignal): Promise<ChildProc
     const child = spawn('containerd', ['--config', join(directory, 'containerd.toml')], {
       detached: true,
       stdio: ['ignore', log.fd, log.fd],
-      env: { ...process.env, PATH: PROGRAM_PATH },
+      env: { ...process.env, PATH: programPath() },
     });
     let failure: unknown;
     child.once('error', (error) => {
