@@ -9,6 +9,7 @@ import {
 import { status } from '@grpc/grpc-js';
 import { AS_RECEIVED, abandonRequest, answerStatus, isOpen, statusHeaders } from './answer.ts';
 import { endsStream, type RawHeaders, toOutgoing } from './headers.ts';
+import { type BodyEnd, relayBody } from './relay-body.ts';
 import type { Upstream } from './upstream.ts';
 
 const { NGHTTP2_CANCEL: CANCEL, NGHTTP2_NO_ERROR: NO_ERROR } = constants;
@@ -47,9 +48,16 @@ export function relayCall(
       answerStatus(client, failure);
       return;
     }
-    stream.unpipe(client);
     trailers = statusHeaders(failure);
     client.end();
+  };
+
+  /** A reset and a lost connection end the body too; without trailers they are told apart when the stream closes. */
+  const judgeEnd = (): BodyEnd => {
+    if (trailers === undefined && (stream.rstCode !== NO_ERROR || sessionProblem() !== undefined)) return 'drop';
+    if (complete) return 'drop';
+    complete = true;
+    return 'pass on';
   };
 
   stream.on('response', (_headers: IncomingHttpHeaders & IncomingHttpStatusHeader, flags: number, raw?: RawHeaders) => {
@@ -57,16 +65,10 @@ export function relayCall(
     complete = endsStream(flags);
     client.respond(toOutgoing(raw ?? []), { ...AS_RECEIVED, endStream: complete, waitForTrailers: !complete });
     if (complete) stream.resume();
-    else stream.pipe(client, { end: false });
+    else relayBody(stream, client, judgeEnd);
   });
   stream.on('trailers', (_headers: IncomingHttpHeaders, _flags: number, raw?: RawHeaders) => {
     trailers = toOutgoing(raw ?? []);
-  });
-  stream.on('end', () => {
-    // A reset and a lost connection end the body too; without trailers they are told apart when the stream closes.
-    if (trailers === undefined && (stream.rstCode !== NO_ERROR || sessionProblem() !== undefined)) return;
-    complete = true;
-    if (isOpen(client)) client.end();
   });
   stream.on('error', () => {
     // 'close' follows, and knows the reset code and the state of the connection.
@@ -88,11 +90,8 @@ export function relayCall(
     if (!stream.closed) stream.close(client.rstCode === NO_ERROR ? CANCEL : client.rstCode);
   });
   if (!endStream) {
-    client.pipe(stream, { end: false });
-    client.on('end', () => {
-      // A caller that gave up has not finished its request: the runtime must see a reset, not an end.
-      if (client.rstCode === NO_ERROR && !client.aborted && !stream.destroyed) stream.end();
-    });
+    // A caller that gave up has not finished its request: the runtime must see a reset, not an end.
+    relayBody(client, stream, () => (client.rstCode === NO_ERROR && !client.aborted ? 'pass on' : 'drop'));
   }
 
   return {
