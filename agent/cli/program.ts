@@ -8,5 +8,12 @@ export function holdfastProgram(version: string, commands: readonly Command[]): 
     .version(version)
     .showHelpAfterError('(holdfast --help shows what there is)');
   for (const command of commands) program.addCommand(command);
+  throwInsteadOfExiting(program);
   return program;
+}
+
+/** So that the exit code is decided in one place, and wrong arguments have one of their own. */
+function throwInsteadOfExiting(command: Command): void {
+  command.exitOverride();
+  for (const subcommand of command.commands) throwInsteadOfExiting(subcommand);
 }

@@ -7,9 +7,9 @@ export const API_VERSION = 'holdfast.dev/v1';
 export const KIND = 'AgentConfig';
 
 const policyDefaults = z.strictObject({
-  restart: z.enum(['rebuild', 'reuse']).optional(),
-  cpuset: z.enum(['shared', 'exclusive']).optional(),
-  numa: z.enum(['none', 'preferred', 'required']).optional(),
+  restart: z.enum(['rebuild', 'reuse']).exactOptional(),
+  cpuset: z.enum(['shared', 'exclusive']).exactOptional(),
+  numa: z.enum(['none', 'preferred', 'required']).exactOptional(),
 });
 
 const namespacePolicy = z.strictObject({

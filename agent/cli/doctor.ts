@@ -1,0 +1,125 @@
+// `holdfast doctor`: what on this host would keep Holdfast from doing its work, and what to do about it.
+import { join } from 'node:path';
+import { create } from '@bufbuild/protobuf';
+import { Command } from 'commander';
+import { pino } from 'pino';
+import { describeError } from '../../lib/errors.ts';
+import { Admin, GetStatusRequestSchema } from '../../proto/gen/holdfast/admin/v1/admin_pb.ts';
+import { readKubeletConfig } from '../cluster/kubelet-config.ts';
+import { configPaths, loadConfig } from '../config/load.ts';
+import type { AgentConfig } from '../config/schema.ts';
+import { readCpuAssignerFacts } from '../host/cpu-assigners.ts';
+import { describeHostFacts, readHostFacts } from '../host/host-facts.ts';
+import { type HostTree, openHostTree } from '../host/host-tree.ts';
+import { openRuntime } from '../runtime/containerd.ts';
+import { askAgent } from './ask-agent.ts';
+import { checkCgroups } from './doctor-checks/cgroups.ts';
+import type { Finding } from './doctor-checks/check.ts';
+import { checkCpuAssigners } from './doctor-checks/cpu-assigners.ts';
+import { checkKubelet } from './doctor-checks/kubelet.ts';
+import { type Answer, checkServices, type RuntimeFacts } from './doctor-checks/services.ts';
+import { formatOutput, type OutputFormat, outputOption } from './output.ts';
+
+const TIMEOUT_MS = 10_000;
+
+async function answerOf<Value>(ask: () => Promise<Value>): Promise<Answer<Value>> {
+  try {
+    return { value: await ask() };
+  } catch (error) {
+    return { problem: describeError(error) };
+  }
+}
+
+/** What cannot be looked at is a finding of its own and stops none of the others. */
+async function orFinding(subject: string, look: () => Promise<readonly Finding[]>): Promise<readonly Finding[]> {
+  try {
+    return await look();
+  } catch (error) {
+    return [{ level: 'failed', subject, text: `could not be looked at: ${describeError(error)}` }];
+  }
+}
+
+async function askRuntime(socket: string, signal: AbortSignal): Promise<RuntimeFacts> {
+  const runtime = openRuntime({ endpoint: socket, logger: pino({ level: 'silent' }) });
+  try {
+    const { name, version } = await runtime.version(signal);
+    return { name, version, hasLayers: runtime.layers !== undefined };
+  } finally {
+    runtime.close();
+  }
+}
+
+async function lookAtServices({ runtime, paths }: AgentConfig, signal: AbortSignal): Promise<readonly Finding[]> {
+  const agentSocket = join(paths.run, 'agent.sock');
+  const shimSocket = join(paths.run, 'cri.sock');
+  const [ofRuntime, ofAgent, ofShim] = await Promise.all([
+    answerOf(() => askRuntime(runtime.endpoint, signal)),
+    answerOf(async () => (await askAgent(agentSocket, Admin.method.getStatus, create(GetStatusRequestSchema))).version),
+    answerOf(async () => {
+      const { name, version } = await askRuntime(shimSocket, signal);
+      return `${name} ${version}`;
+    }),
+  ]);
+  return checkServices({
+    runtimeSocket: runtime.endpoint,
+    runtime: ofRuntime,
+    agentSocket,
+    agent: ofAgent,
+    shimSocket,
+    shim: ofShim,
+  });
+}
+
+async function lookAtCgroups(tree: HostTree): Promise<readonly Finding[]> {
+  const unified = await tree.readText('/sys/fs/cgroup/cgroup.controllers');
+  const cpuset = await tree.list('/sys/fs/cgroup/cpuset');
+  return [checkCgroups({ unifiedControllers: unified?.text, hasCpusetHierarchy: cpuset !== undefined })];
+}
+
+/** All findings, in the order in which a person would ask. */
+async function diagnose(configFile: string | undefined, signal: AbortSignal): Promise<readonly Finding[]> {
+  const host = await orFinding('host', async () => [
+    { level: 'ok', subject: 'host', text: describeHostFacts(await readHostFacts(signal)) },
+  ]);
+  const loaded = await answerOf(() => loadConfig(configPaths(configFile)));
+  if ('problem' in loaded) {
+    const remedy = 'holdfast config check shows every problem with its line';
+    return [...host, { level: 'failed', subject: 'configuration', text: loaded.problem, remedy }];
+  }
+  const { config, files } = loaded.value;
+  const text = files.length === 0 ? 'defaults: there is no file' : files.join(', ');
+  const tree = await openHostTree(config.paths.hostRoot);
+  return [
+    ...host,
+    { level: 'ok', subject: 'configuration', text },
+    ...(await orFinding('services', () => lookAtServices(config, signal))),
+    ...(await orFinding('cgroups', () => lookAtCgroups(tree))),
+    ...(await orFinding('kubelet', async () =>
+      checkKubelet(await readKubeletConfig(tree, signal), join(config.paths.run, 'cri.sock')),
+    )),
+    ...(await orFinding('other node agents', async () => checkCpuAssigners(await readCpuAssignerFacts(tree, signal)))),
+  ];
+}
+
+const MARKS: Readonly<Record<Finding['level'], string>> = { ok: 'ok     ', warning: 'WARNING', failed: 'FAILED ' };
+
+/** What people read: a line per finding, its remedy below it. */
+export function formatFindings(findings: readonly Finding[]): string {
+  const lines = findings.flatMap(({ level, subject, text, remedy }) => [
+    `${MARKS[level]}  ${subject}: ${text}`,
+    ...(remedy === undefined ? [] : [`         → ${remedy}`]),
+  ]);
+  return `${lines.join('\n')}\n`;
+}
+
+export function doctorCommand(): Command {
+  return new Command('doctor')
+    .description('check this host, and say what to do about what is wrong')
+    .option('--config <file>', 'configuration file of the agent')
+    .addOption(outputOption())
+    .action(async ({ config, output }: { readonly config?: string; readonly output: OutputFormat }) => {
+      const findings = await diagnose(config, AbortSignal.timeout(TIMEOUT_MS));
+      process.stdout.write(formatOutput(output, findings, () => formatFindings(findings)));
+      if (findings.some(({ level }) => level === 'failed')) process.exitCode = 1;
+    });
+}

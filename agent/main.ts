@@ -1,0 +1,50 @@
+// The holdfast command: arguments → command → exit code.
+import { readFile } from 'node:fs/promises';
+import { CommanderError } from 'commander';
+import { HoldfastError } from '../lib/errors.ts';
+import { agentCommand } from './cli/agent.ts';
+import { configCommand } from './cli/config.ts';
+import { doctorCommand } from './cli/doctor.ts';
+import { planCommand } from './cli/plan.ts';
+import { holdfastProgram } from './cli/program.ts';
+import { quickstartCommand } from './cli/quickstart.ts';
+import { reuseCommand } from './cli/reuse.ts';
+import { stateCommand } from './cli/state.ts';
+import { statusCommand } from './cli/status.ts';
+import { topologyCommand } from './cli/topology.ts';
+
+/** package.json is two folders up from the compiled file, and one from the source. */
+async function readVersion(): Promise<string> {
+  const folder = import.meta.url.endsWith('.ts') ? '../' : '../../';
+  const text = await readFile(new URL(`${folder}package.json`, import.meta.url), 'utf8');
+  const { version }: { version?: unknown } = JSON.parse(text);
+  return typeof version === 'string' ? version : 'unknown';
+}
+
+/** @returns the exit code; 2 for wrong arguments, 1 for everything else that failed */
+async function main(): Promise<number> {
+  const version = await readVersion();
+  const program = holdfastProgram(version, [
+    quickstartCommand(),
+    agentCommand(version),
+    statusCommand(),
+    topologyCommand(),
+    planCommand(),
+    reuseCommand(),
+    doctorCommand(),
+    configCommand(),
+    stateCommand(),
+  ]);
+  try {
+    await program.parseAsync();
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    const text =
+      error instanceof HoldfastError ? `${error.message} (${error.code})` : ((error as Error).stack ?? error);
+    process.stderr.write(`holdfast: ${text}\n`);
+    return 1;
+  }
+}
+
+process.exitCode = await main();

@@ -1,0 +1,241 @@
+// The one place where the agent's parts are built and joined.
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { Counter, type Registry as MetricsRegistry } from 'prom-client';
+import { describeError } from '../lib/errors.ts';
+import { failpointFromEnvironment } from '../lib/failpoint.ts';
+import { Admin } from '../proto/gen/holdfast/admin/v1/admin_pb.ts';
+import { Lifecycle } from '../proto/gen/holdfast/lifecycle/v1/lifecycle_pb.ts';
+import { adminHandlers } from './api/admin-service.ts';
+import { recordCalls } from './api/call-metrics.ts';
+import { implement } from './api/grpc-server.ts';
+import { lifecycleHandlers } from './api/lifecycle-service.ts';
+import { createRegistry, type MetricsServer, serveMetrics } from './api/metrics-server.ts';
+import { type AgentSockets, openSockets } from './api/sockets.ts';
+import { readKubeletConfig } from './cluster/kubelet-config.ts';
+import { openPodSource } from './cluster/open-pod-source.ts';
+import { configToPlain } from './config/format.ts';
+import type { AgentConfig } from './config/schema.ts';
+import { groupId } from './host/groups.ts';
+import { openHostTree } from './host/host-tree.ts';
+import type { Feature, StatusLine } from './lifecycle/feature.ts';
+import { Holdings } from './lifecycle/holdings.ts';
+import { LifecycleLocks } from './lifecycle/locks.ts';
+import { Pipeline } from './lifecycle/pipeline.ts';
+import { Registry } from './lifecycle/registry.ts';
+import { Subjects } from './lifecycle/subjects.ts';
+import { Upkeep } from './lifecycle/upkeep.ts';
+import { createReuse } from './reuse/feature.ts';
+import { openRuntime } from './runtime/containerd.ts';
+import { type Job, startJob } from './schedule.ts';
+import { openStore } from './state/open-store.ts';
+import { readHostTopology } from './topology/read-topology.ts';
+
+export interface WiringOptions {
+  readonly config: AgentConfig;
+  readonly version: string;
+  readonly logger: Logger;
+  /** Ends every wait of the agent. */
+  readonly shutdown: AbortSignal;
+}
+
+export interface WiredAgent {
+  /** Opens the sockets; steps are answered UNAVAILABLE until {@link recover} has succeeded. */
+  serve(): Promise<void>;
+  recover(signal: AbortSignal): Promise<void>;
+  startSchedules(): void;
+  /** Ends everything in the reverse order; steps that are under way have `graceMs` milliseconds left. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** Layers are measured again after this long; a walk through one costs the disk something. */
+const MEASURE_INTERVAL_MS = 60_000;
+/** Members of this group may read the topology. */
+const TOPOLOGY_GROUP = 'holdfast';
+
+/** What lies outside the agent, opened. */
+async function openOutside({ config, logger, shutdown }: WiringOptions) {
+  const tree = await openHostTree(config.paths.hostRoot);
+  const kubelet = await readKubeletConfig(tree, shutdown);
+  const { topology, remarks } = await readHostTopology(config.paths.hostRoot, shutdown);
+  for (const remark of remarks) logger.warn({}, remark);
+  await mkdir(config.paths.run, { recursive: true, mode: 0o755 });
+  const { store, recovery } = await openStore({
+    directory: join(config.paths.state, 'state'),
+    onProblem: (error) => logger.error({ error: describeError(error) }, 'state store'),
+  });
+  if (recovery !== undefined) logger.error({ ...recovery }, 'the state was damaged and is being rebuilt');
+  const { staticManifests } = config.podSource;
+  const podSource = await openPodSource({
+    file: config.podSource.file,
+    staticManifests: staticManifests === 'off' ? undefined : (staticManifests ?? kubelet?.staticPodPath),
+    nodeName: config.nodeName,
+    logger,
+  });
+  const runtime = openRuntime({ endpoint: config.runtime.endpoint, logger });
+  return { tree, kubelet, topology, store, podSource, runtime };
+}
+
+type Outside = Awaited<ReturnType<typeof openOutside>>;
+
+function buildFeatures({ config, logger }: WiringOptions, outside: Outside, metrics: MetricsRegistry) {
+  const failpoint = failpointFromEnvironment(process.env);
+  const { runtime, store, podSource, tree } = outside;
+  const shared = { runtime, store, logger, registry: metrics, now: Date.now, ...(failpoint && { failpoint }) };
+  const reuse = createReuse({
+    ...shared,
+    podSource,
+    tree,
+    options: {
+      budgetBytes: config.reuse.budget,
+      maxAgeMs: config.reuse.maxAge,
+      fastFailures: { limit: config.reuse.fastFailures.limit, withinMs: config.reuse.fastFailures.within },
+      measureIntervalMs: MEASURE_INTERVAL_MS,
+    },
+  });
+  return { reuse };
+}
+
+function buildLifecycle(
+  { config, logger }: WiringOptions,
+  { runtime, podSource }: Outside,
+  features: readonly Feature[],
+  metrics: MetricsRegistry,
+) {
+  const ended = new Counter({
+    name: 'holdfast_holdings_ended_total',
+    help: 'Pods whose CPUs, memory and layers were given back, by why.',
+    labelNames: ['why'],
+    registers: [metrics],
+  });
+  const failures = new Counter({
+    name: 'holdfast_reconcile_failures_total',
+    help: 'Times a feature could not find or repair drift.',
+    labelNames: ['feature'],
+    registers: [metrics],
+  });
+  const registry = new Registry();
+  const locks = new LifecycleLocks();
+  const policyRules = { ...config.policy, namespaces: new Map(Object.entries(config.policy.namespaces)) };
+  const holdings = new Holdings({
+    features,
+    registry,
+    podSource,
+    gracePeriodMs: config.holdings.gracePeriod,
+    now: Date.now,
+    logger,
+    locks,
+    onEnded: (why) => ended.inc({ why }),
+  });
+  const subjects = new Subjects({ registry, runtime, podSource, policyRules, logger });
+  const pipeline = new Pipeline({ features, registry, subjects, holdings, locks, runtime, logger });
+  const onFailure = (feature: string): void => failures.inc({ feature });
+  const upkeep = new Upkeep({ features, registry, holdings, runtime, podSource, logger, onFailure });
+  return { pipeline, upkeep };
+}
+
+/** The pod source's own line of `holdfast status`. */
+function podSourceLine({ podSource }: Outside): StatusLine {
+  const { name, ageMs, problem } = podSource.status();
+  const age = `${name}, ${Math.round(ageMs / 1000)} s old`;
+  if (problem !== undefined) return { subject: 'pod source', level: 'warning', text: `${age}: ${problem}` };
+  return { subject: 'pod source', level: 'ok', text: name === 'none' ? 'none: see docs/podsource.md' : age };
+}
+
+/** Metrics are worth having, and nothing stops without them. */
+async function openMetrics(
+  { config, logger }: WiringOptions,
+  metrics: MetricsRegistry,
+): Promise<MetricsServer | undefined> {
+  if (config.metrics.address === 'off') return undefined;
+  try {
+    return await serveMetrics(metrics, config.metrics.address);
+  } catch (error) {
+    logger.warn({ error: describeError(error) }, 'going on without metrics');
+    return undefined;
+  }
+}
+
+/**
+ * Builds the agent from its configuration. Reads the host and opens the store; changes nothing on the host yet.
+ * @throws HoldfastError when the topology cannot be read or the state directory cannot be used
+ */
+export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
+  const { config, version, logger, shutdown } = options;
+  const startedAt = new Date();
+  const metrics = createRegistry();
+  const outside = await openOutside(options);
+  const { store, podSource, runtime } = outside;
+  const { reuse } = buildFeatures(options, outside, metrics);
+  const features: readonly Feature[] = [reuse];
+  const { pipeline, upkeep } = buildLifecycle(options, outside, features, metrics);
+  let runtimeName = 'runtime not seen yet';
+  let sockets: AgentSockets | undefined;
+  let metricsServer: MetricsServer | undefined;
+  const jobs: Job[] = [];
+
+  const status = (): readonly StatusLine[] => [
+    podSourceLine(outside),
+    ...features.flatMap((feature) => feature.status?.() ?? []),
+  ];
+  const admin = adminHandlers({
+    version,
+    nodeName: config.nodeName,
+    startedAt,
+    runtime: () => runtimeName,
+    status,
+    layers: reuse.admin,
+    stateJson: () => JSON.stringify(store.dump()),
+    configJson: () => JSON.stringify(configToPlain(config)),
+  });
+
+  const job = (name: string, cron: string, run: (signal: AbortSignal) => Promise<void>): Job => {
+    const started = startJob({
+      name,
+      cron,
+      run,
+      signal: shutdown,
+      onFinished: ({ error }) => {
+        if (error !== undefined)
+          logger.warn({ job: name, error: describeError(error) }, 'job failed; trying again later');
+      },
+    });
+    jobs.push(started);
+    return started;
+  };
+
+  return {
+    serve: async () => {
+      metricsServer = await openMetrics(options, metrics);
+      sockets = await openSockets({
+        directory: config.paths.run,
+        agentServices: [implement(Lifecycle, lifecycleHandlers(pipeline, upkeep)), implement(Admin, admin)],
+        topologyServices: [],
+        topologyGroupId: await groupId(TOPOLOGY_GROUP),
+        onFinished: recordCalls(metrics, logger),
+      });
+    },
+    recover: async (signal) => {
+      const { name, version } = await runtime.version(signal);
+      runtimeName = `${name} ${version}`;
+      await upkeep.recover(signal);
+      sockets?.setServing(true);
+    },
+    startSchedules: () => {
+      const reconciling = job('reconcile', config.schedules.reconcile, (signal) => upkeep.reconcile(signal));
+      podSource.onChange(() => void reconciling.now());
+      job('report', config.schedules.report, async () => {
+        logger.info({ status: status().map(({ subject, level, text }) => `${subject} ${level}: ${text}`) }, 'report');
+      });
+    },
+    close: async (graceMs) => {
+      await sockets?.close(graceMs);
+      await Promise.all(jobs.map((each) => each.stopped()));
+      await metricsServer?.close();
+      podSource.close();
+      runtime.close();
+      await store.close();
+    },
+  };
+}
