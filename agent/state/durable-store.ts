@@ -3,7 +3,7 @@ import fs from 'node:fs/promises';
 import { HoldfastError } from '../../lib/errors.ts';
 import type { Database } from './database.ts';
 import { checkTable, decodeValue, prepareChanges, QUARANTINE_TABLE } from './prepare-changes.ts';
-import type { RawChange, Records } from './records.ts';
+import { type PlainRecords, type RawChange, type Records, recordsToPlain } from './records.ts';
 import { formatSnapshot } from './snapshot.ts';
 import { SnapshotKeeper } from './snapshot-keeper.ts';
 import type { Change, Store, Table } from './store.ts';
@@ -69,7 +69,7 @@ export class DurableStore implements Store {
   }
 
   /** Every record as plain data, by table and key; for `holdfast state show`. */
-  dump(): Readonly<Record<string, Readonly<Record<string, unknown>>>> {
+  dump(): PlainRecords {
     return recordsToPlain(this.#parts.records);
   }
 
@@ -167,15 +167,4 @@ export class DurableStore implements Store {
       onProblem(new HoldfastError('HOST_FAILURE', `record ${table}/${key} could not be set aside`, { cause }));
     });
   }
-}
-
-/** Records as plain data, by table and key. */
-export function recordsToPlain(records: Records): Readonly<Record<string, Readonly<Record<string, unknown>>>> {
-  const tables = new Map<string, Map<string, unknown>>();
-  for (const { table, key, json } of records.all()) {
-    const entries = tables.get(table) ?? new Map<string, unknown>();
-    entries.set(key, JSON.parse(json));
-    tables.set(table, entries);
-  }
-  return Object.fromEntries([...tables].map(([table, entries]) => [table, Object.fromEntries(entries)] as const));
 }

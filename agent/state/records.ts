@@ -77,3 +77,17 @@ export function digestAfter(records: Records, changes: readonly RawChange[]): Di
   }
   return { count, mix: mix >>> 0 };
 }
+
+/** Values by table and key. */
+export type PlainRecords = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
+/** Records as plain data; for people. */
+export function recordsToPlain(records: Records): PlainRecords {
+  const tables = new Map<string, Map<string, unknown>>();
+  for (const { table, key, json } of records.all()) {
+    const entries = tables.get(table) ?? new Map<string, unknown>();
+    entries.set(key, JSON.parse(json));
+    tables.set(table, entries);
+  }
+  return Object.fromEntries([...tables].map(([table, entries]) => [table, Object.fromEntries(entries)] as const));
+}
