@@ -1,24 +1,31 @@
 // The one place where the agent's parts are built and joined.
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { equals } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
 import { Counter, type Registry as MetricsRegistry } from 'prom-client';
 import { describeError } from '../lib/errors.ts';
 import { failpointFromEnvironment } from '../lib/failpoint.ts';
 import { Admin } from '../proto/gen/holdfast/admin/v1/admin_pb.ts';
 import { Lifecycle } from '../proto/gen/holdfast/lifecycle/v1/lifecycle_pb.ts';
+import { HostTopologySchema, Topology } from '../proto/gen/holdfast/topology/v1/topology_pb.ts';
 import { adminHandlers } from './api/admin-service.ts';
 import { recordCalls } from './api/call-metrics.ts';
+import { Changes } from './api/changes.ts';
 import { implement } from './api/grpc-server.ts';
 import { lifecycleHandlers } from './api/lifecycle-service.ts';
 import { createRegistry, type MetricsServer, serveMetrics } from './api/metrics-server.ts';
 import { type AgentSockets, openSockets } from './api/sockets.ts';
+import { type TopologyView, topologyHandlers } from './api/topology-service.ts';
 import { readKubeletConfig } from './cluster/kubelet-config.ts';
 import { openPodSource } from './cluster/open-pod-source.ts';
 import { configToPlain } from './config/format.ts';
 import type { AgentConfig } from './config/schema.ts';
+import { createCpuset } from './cpuset/feature.ts';
+import { openCgroups } from './host/cgroupfs.ts';
 import { groupId } from './host/groups.ts';
 import { openHostTree } from './host/host-tree.ts';
+import { replaceFile } from './host/replace-file.ts';
 import type { Feature, StatusLine } from './lifecycle/feature.ts';
 import { Holdings } from './lifecycle/holdings.ts';
 import { LifecycleLocks } from './lifecycle/locks.ts';
@@ -26,10 +33,13 @@ import { Pipeline } from './lifecycle/pipeline.ts';
 import { Registry } from './lifecycle/registry.ts';
 import { Subjects } from './lifecycle/subjects.ts';
 import { Upkeep } from './lifecycle/upkeep.ts';
+import { CpuSet } from './model/cpu-set.ts';
+import { formatSharedMask, SHARED_MASK_FILE } from './model/shared-mask.ts';
 import { createReuse } from './reuse/feature.ts';
 import { openRuntime } from './runtime/containerd.ts';
 import { type Job, startJob } from './schedule.ts';
 import { openStore } from './state/open-store.ts';
+import { publishTopology } from './topology/publish.ts';
 import { readHostTopology } from './topology/read-topology.ts';
 
 export interface WiringOptions {
@@ -74,15 +84,34 @@ async function openOutside({ config, logger, shutdown }: WiringOptions) {
     logger,
   });
   const runtime = openRuntime({ endpoint: config.runtime.endpoint, logger });
-  return { tree, kubelet, topology, store, podSource, runtime };
+  const cgroups = await openCgroups(config.paths.hostRoot);
+  return { tree, kubelet, topology, cgroups, store, podSource, runtime };
 }
 
 type Outside = Awaited<ReturnType<typeof openOutside>>;
 
-function buildFeatures({ config, logger }: WiringOptions, outside: Outside, metrics: MetricsRegistry) {
+function buildFeatures(
+  { config, logger }: WiringOptions,
+  outside: Outside,
+  metrics: MetricsRegistry,
+  changes: Changes,
+) {
   const failpoint = failpointFromEnvironment(process.env);
-  const { runtime, store, podSource, tree } = outside;
+  const { runtime, store, podSource, tree, topology, cgroups, kubelet } = outside;
   const shared = { runtime, store, logger, registry: metrics, now: Date.now, ...(failpoint && { failpoint }) };
+  const cpuset = createCpuset({
+    ...shared,
+    topology,
+    cgroups,
+    options: {
+      strategy: config.numa.strategy,
+      unboundMemory: config.numa.unboundMemory,
+      reservedMemory: config.numa.reservedMemory,
+      reservedCpus: config.cpuset.reservedCpus ?? kubelet?.reservedSystemCpus ?? CpuSet.EMPTY,
+    },
+    publishMask: (mask) => replaceFile(join(config.paths.run, SHARED_MASK_FILE), formatSharedMask(mask), 0o644),
+    onChange: () => changes.announce(),
+  });
   const reuse = createReuse({
     ...shared,
     podSource,
@@ -94,7 +123,7 @@ function buildFeatures({ config, logger }: WiringOptions, outside: Outside, metr
       measureIntervalMs: MEASURE_INTERVAL_MS,
     },
   });
-  return { reuse };
+  return { cpuset, reuse };
 }
 
 function buildLifecycle(
@@ -167,8 +196,10 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
   const metrics = createRegistry();
   const outside = await openOutside(options);
   const { store, podSource, runtime } = outside;
-  const { reuse } = buildFeatures(options, outside, metrics);
-  const features: readonly Feature[] = [reuse];
+  const changes = new Changes();
+  const { cpuset, reuse } = buildFeatures(options, outside, metrics, changes);
+  // The layer is handed over last: whatever can still refuse a container comes before it.
+  const features: readonly Feature[] = [cpuset, reuse];
   const { pipeline, upkeep } = buildLifecycle(options, outside, features, metrics);
   let runtimeName = 'runtime not seen yet';
   let sockets: AgentSockets | undefined;
@@ -179,6 +210,22 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
     podSourceLine(outside),
     ...features.flatMap((feature) => feature.status?.() ?? []),
   ];
+  let { topology } = outside;
+  const view: TopologyView = {
+    topology: (version) => publishTopology(topology, cpuset.view(), { version, nodeName: config.nodeName }),
+    allocations: () => cpuset.allocations(),
+    planPlacement: (request) => cpuset.planPlacement(request),
+  };
+  /** CPUs go offline and come online; the kernel tells nobody, so the host is read again. */
+  const refreshTopology = async (signal: AbortSignal): Promise<void> => {
+    const now = (await readHostTopology(config.paths.hostRoot, signal)).topology;
+    const published = { version: 0n, nodeName: '' };
+    const [before, after] = [topology, now].map((host) => publishTopology(host, cpuset.view(), published));
+    if (before !== undefined && after !== undefined && equals(HostTopologySchema, before, after)) return;
+    topology = now;
+    await cpuset.topologyChanged(now);
+    changes.announce();
+  };
   const admin = adminHandlers({
     version,
     nodeName: config.nodeName,
@@ -211,7 +258,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
       sockets = await openSockets({
         directory: config.paths.run,
         agentServices: [implement(Lifecycle, lifecycleHandlers(pipeline, upkeep)), implement(Admin, admin)],
-        topologyServices: [],
+        topologyServices: [implement(Topology, topologyHandlers(view, changes))],
         topologyGroupId: await groupId(TOPOLOGY_GROUP),
         onFinished: recordCalls(metrics, logger),
       });
@@ -225,6 +272,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
     startSchedules: () => {
       const reconciling = job('reconcile', config.schedules.reconcile, (signal) => upkeep.reconcile(signal));
       podSource.onChange(() => void reconciling.now());
+      job('topology', config.schedules.topology, refreshTopology);
       job('report', config.schedules.report, async () => {
         logger.info({ status: status().map(({ subject, level, text }) => `${subject} ${level}: ${text}`) }, 'report');
       });
@@ -232,6 +280,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
     close: async (graceMs) => {
       await sockets?.close(graceMs);
       await Promise.all(jobs.map((each) => each.stopped()));
+      await cpuset.close();
       await metricsServer?.close();
       podSource.close();
       runtime.close();

@@ -104,7 +104,7 @@ export const agentConfigSchema = z.strictObject({
   schedules: z
     .strictObject({
       reconcile: cron.default('*/10 * * * * *'),
-      measure: cron.default('0 * * * * *'),
+      topology: cron.default('30 * * * * *'),
       report: cron.default('0 0 * * * *'),
     })
     .prefault({}),

@@ -36,7 +36,7 @@ export class Upkeep {
     if (this.#recovered) return;
     throw new HoldfastError(
       'UNAVAILABLE',
-      'the agent has not yet read the state of the runtime; the kubelet tries again',
+      'the agent has not yet read the state of the runtime',
     );
   }
 
