@@ -49,7 +49,8 @@ export class Pipeline {
       const adjustment = await this.#collect('sandboxCreating', (feature) =>
         feature.sandboxCreating?.({ pod, signal }),
       );
-      if (isDefaultPolicy(pod.policy)) return adjustment;
+      // A pod's author can write annotations: one that looks like our stamp is replaced by the real one.
+      if (isDefaultPolicy(pod.policy) && !pod.annotations.has(POLICY_ANNOTATION)) return adjustment;
       return withAnnotation(adjustment, POLICY_ANNOTATION, stampPodPolicy(pod.policy));
     });
   }

@@ -79,6 +79,12 @@ t.test('a pod that asks for nothing is not touched', async (t) => {
   t.same(await pipeline.sandboxCreating(sandboxConfig(), signal), {});
 });
 
+t.test('a stamp that the author of the pod wrote is replaced', async (t) => {
+  const { pipeline } = build([]);
+  const adjustment = await pipeline.sandboxCreating(sandboxConfig(reuseStamp), signal);
+  t.same(readContainerStamp(adjustment.annotations ?? {}), DEFAULT_POLICY);
+});
+
 t.test('a feature that refuses refuses the step', async (t) => {
   const { pipeline } = build([
     {
