@@ -34,10 +34,7 @@ export class Upkeep {
   /** @throws HoldfastError UNAVAILABLE until {@link recover} has succeeded once: before it, answers would be guesses. */
   requireRecovered(): void {
     if (this.#recovered) return;
-    throw new HoldfastError(
-      'UNAVAILABLE',
-      'the agent has not yet read the state of the runtime',
-    );
+    throw new HoldfastError('UNAVAILABLE', 'the agent has not yet read the state of the runtime');
   }
 
   /** Rebuilds every feature's view. May be called until it succeeds, and not at the same time as `reconcile`. */
