@@ -1,7 +1,7 @@
 // The holdfast command: arguments → command → exit code.
 import { readFile } from 'node:fs/promises';
 import { CommanderError } from 'commander';
-import { HoldfastError } from '../lib/errors.ts';
+import { describeError, HoldfastError } from '../lib/errors.ts';
 import { agentCommand } from './cli/agent.ts';
 import { configCommand } from './cli/config.ts';
 import { doctorCommand } from './cli/doctor.ts';
@@ -19,6 +19,12 @@ async function readVersion(): Promise<string> {
   const text = await readFile(new URL(`${folder}package.json`, import.meta.url), 'utf8');
   const { version }: { version?: unknown } = JSON.parse(text);
   return typeof version === 'string' ? version : 'unknown';
+}
+
+/** One sentence for what was written for people; a stack for what should not have happened. */
+function explain(error: unknown): string {
+  if (error instanceof HoldfastError) return `${describeError(error)} (${error.code})`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 /** @returns the exit code; 2 for wrong arguments, 1 for everything else that failed */
@@ -40,9 +46,7 @@ async function main(): Promise<number> {
     return Number(process.exitCode ?? 0);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    const text =
-      error instanceof HoldfastError ? `${error.message} (${error.code})` : ((error as Error).stack ?? error);
-    process.stderr.write(`holdfast: ${text}\n`);
+    process.stderr.write(`holdfast: ${explain(error)}\n`);
     return 1;
   }
 }

@@ -76,7 +76,7 @@ export function fakeRuntime(): FakeRuntime {
       containers.delete(id);
     },
     updateCpuset: async (id, cpus, mems) => {
-      log.push(`update ${id} ${cpus} ${mems ?? '-'}`);
+      log.push(`update ${id} ${cpus.toString()} ${mems?.toString() ?? '-'}`);
     },
     layers: undefined,
     specs: undefined,
