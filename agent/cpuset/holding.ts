@@ -68,7 +68,8 @@ export function isEmptyHolding(holding: PodHolding): boolean {
   return [...holding.containers.values()].every((container) => container.unboundMemory === 0);
 }
 
-const cpuList = z.codec(
+/** A CPU list as text; read into a set when it is decoded. */
+export const cpuList = z.codec(
   z.string(),
   z.custom<CpuSet>((value) => value instanceof CpuSet),
   {
@@ -118,7 +119,7 @@ export type HoldingRecord = z.input<typeof holding>;
 
 /** By pod UID. */
 export const HOLDINGS: Table<HoldingRecord> = {
-  name: 'cpuset_holdings',
+  name: 'cpuset-holdings',
   // Checked in full when it is read into a holding; the store hands out the record as it is.
   schema: z.custom<HoldingRecord>((value) => holding.safeParse(value).success),
 };

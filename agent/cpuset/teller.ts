@@ -9,12 +9,16 @@ import { CpuSet } from '../model/cpu-set.ts';
 import { type ContainerId, containerId } from '../model/ids.ts';
 import type { ContainerRuntime } from '../runtime/runtime.ts';
 import { del, put, type Store, type Table } from '../state/store.ts';
+import { cpuList } from './holding.ts';
 import type { Seat } from './ledger.ts';
 import type { Member, Members } from './members.ts';
 import type { CpusetMetrics } from './metrics.ts';
 
 /** By container ID: the CPUs that the runtime was last told, where they are not those of its creation. */
-export const TOLD: Table<string> = { name: 'cpuset_told', schema: z.string() };
+export const TOLD: Table<string> = {
+  name: 'cpuset-told',
+  schema: z.custom<string>((value) => cpuList.safeParse(value).success),
+};
 
 /** At a time: each costs the runtime a process of some 5 ms. */
 const AT_ONCE = 2;

@@ -22,7 +22,10 @@ function hold(ledger: Ledger, id: string, wanted: Need, numa: NumaPolicy): Place
   const placed = place(ledger.room, wanted, numa);
   if (!placed.ok) throw new Error(placed.reason);
   const uid: PodUid = podUid(id);
-  const holding: PodHolding = { ...emptyHolding({ uid, namespace: 'ns', name: id, numa }, { basis: 'containers' }), ...placed };
+  const holding: PodHolding = {
+    ...emptyHolding({ uid, namespace: 'ns', name: id, numa }, { basis: 'containers' }),
+    ...placed,
+  };
   ledger.set(holding);
   return placed;
 }

@@ -1,0 +1,361 @@
+// A node for tests of the cpuset feature: a runtime in memory, cgroups as plain files below a directory, and the
+// lifecycle steps in the order in which the shim asks them.
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
+import { type CpusetFeature, createCpuset } from '../../agent/cpuset/feature.ts';
+import { openCgroups } from '../../agent/host/cgroupfs.ts';
+import type { Contribution } from '../../agent/lifecycle/adjustment.ts';
+import type { ContainerCreating } from '../../agent/lifecycle/feature.ts';
+import { CpuSet } from '../../agent/model/cpu-set.ts';
+import type { HostTopology } from '../../agent/model/host-topology.ts';
+import { type ContainerId, containerId, podUid, sandboxId } from '../../agent/model/ids.ts';
+import type { ContainerSpec, Pod, ResourceNeed } from '../../agent/model/pod.ts';
+import { type ContainerPolicy, DEFAULT_POLICY, policyOf } from '../../agent/model/policy.ts';
+import { bytes, milliCpu } from '../../agent/model/quantity.ts';
+import type { ContainerRuntime, OciSpec } from '../../agent/runtime/runtime.ts';
+import type { Change, Store, Table } from '../../agent/state/store.ts';
+import { type FakeRuntime, fakeContainer, fakeRuntime, fakeSandbox } from './fake-runtime.ts';
+
+/** Records in memory, JSON in and out as on a disk; outlives the agent that wrote them. */
+export class MemoryStore implements Store {
+  readonly tables = new Map<string, Map<string, string>>();
+  /** Thrown by the next commit. */
+  failure: Error | undefined;
+  commits = 0;
+
+  entries<Value>(table: Table<Value>): ReadonlyMap<string, Value> {
+    const records = new Map<string, Value>();
+    for (const [key, text] of this.tables.get(table.name) ?? []) {
+      const parsed = table.schema.safeParse(JSON.parse(text));
+      // The store sets aside what does not have its table's shape.
+      if (parsed.success) records.set(key, parsed.data);
+    }
+    return records;
+  }
+
+  async commit(changes: readonly Change[]): Promise<void> {
+    await Promise.resolve();
+    const { failure } = this;
+    this.failure = undefined;
+    if (failure !== undefined) throw failure;
+    this.commits += 1;
+    for (const change of changes) {
+      const table = this.tables.get(change.table.name) ?? new Map<string, string>();
+      this.tables.set(change.table.name, table);
+      if (change.kind === 'delete') table.delete(change.key);
+      else table.set(change.key, JSON.stringify(change.value));
+    }
+  }
+
+  async close(): Promise<void> {}
+}
+
+export interface PodShape {
+  readonly uid: string;
+  readonly policy?: Partial<ContainerPolicy>;
+  readonly containers?: Readonly<Record<string, Partial<ContainerPolicy>>>;
+  /** From PodSource; without it the pod is unknown there. */
+  readonly spec?: readonly ContainerSpec[];
+  readonly sums?: ResourceNeed;
+}
+
+export function makePod({ uid, policy = {}, containers = {}, spec, sums }: PodShape): Pod {
+  const podWide = { ...DEFAULT_POLICY, ...policy };
+  const own = Object.entries(containers).map(([name, overrides]): [string, ContainerPolicy] => [
+    name,
+    { ...podWide, ...overrides, numaScope: overrides.numa === undefined ? 'pod' : 'container' },
+  ]);
+  return {
+    uid: podUid(uid),
+    namespace: 'default',
+    name: `pod-${uid}`,
+    annotations: new Map(),
+    policy: { ...podWide, containers: new Map(own) },
+    cgroupParent: '',
+    sandboxResources: sums ?? { hugepages: new Map() },
+    ...(spec === undefined
+      ? {}
+      : {
+          facts: {
+            uid: podUid(uid),
+            namespace: 'default',
+            name: `pod-${uid}`,
+            labels: new Map(),
+            annotations: new Map(),
+            containers: spec,
+            deleting: false,
+            finished: false,
+          },
+        }),
+  };
+}
+
+/** @param cpus - request and limit, in CPUs @param memory - request and limit, in bytes */
+export function makeNeed(cpus: number | undefined, memory?: number): ResourceNeed {
+  return {
+    ...(cpus === undefined ? {} : { cpuRequest: milliCpu(cpus * 1000), cpuLimit: milliCpu(cpus * 1000) }),
+    ...(memory === undefined ? {} : { memoryRequest: bytes(memory), memoryLimit: bytes(memory) }),
+    hugepages: new Map(),
+  };
+}
+
+/** Everything an agent reaches the world through stops answering when the agent is dead. */
+function mortal<Target extends object>(target: Target, isDead: () => boolean): Target {
+  return new Proxy(target, {
+    get(object, key, receiver) {
+      const value: unknown = Reflect.get(object, key, receiver);
+      if (typeof value !== 'function') return value;
+      return (...args: readonly unknown[]): unknown =>
+        isDead() ? new Promise(() => undefined) : Reflect.apply(value, object, args);
+    },
+  });
+}
+
+export interface NodeOptions {
+  /** A directory of the test's own. */
+  readonly directory: string;
+  readonly topology: HostTopology;
+  readonly reservedCpus?: CpuSet;
+  readonly strategy?: 'spread' | 'pack';
+  readonly cgroupVersion?: 1 | 2;
+}
+
+export class CpusetNode {
+  readonly runtime: FakeRuntime;
+  readonly store = new MemoryStore();
+  readonly specs = new Map<string, OciSpec>();
+  readonly masks: string[] = [];
+  readonly logs: string[] = [];
+  readonly #options: NodeOptions;
+  readonly #pids = new Map<ContainerId, number>();
+  readonly #pods = new Map<string, Pod>();
+  /** What `containerCreating` answered last, by container. */
+  readonly contributions = new Map<string, Contribution>();
+  feature!: CpusetFeature;
+  registry = new Registry();
+  #die: () => void = () => {};
+  #lastPid = 100;
+
+  constructor(options: NodeOptions) {
+    this.#options = options;
+    const fake = fakeRuntime();
+    this.runtime = {
+      ...fake,
+      processId: async (id) => this.#pids.get(id),
+      processIds: async () => new Map(this.#pids),
+      // As runc does: the cgroup is written, and the runtime's own record with it.
+      updateCpuset: async (id, cpus, mems, signal) => {
+        await fake.updateCpuset(id, cpus, mems, signal);
+        if (this.#pids.has(id)) this.write(id, 'cpuset.cpus', cpus.toString());
+      },
+      specs: {
+        edit: async (id, edit) => {
+          const spec = this.specs.get(id);
+          const next = spec && edit(spec);
+          if (next === undefined) return false;
+          fake.log.push(`edit ${id} ${next.linux?.resources?.cpu?.cpus ?? '-'}`);
+          this.specs.set(id, next);
+          return true;
+        },
+      },
+    };
+    mkdirSync(join(options.directory, 'proc/self'), { recursive: true });
+    const mounts =
+      options.cgroupVersion === 1
+        ? '1 0 0:1 / /cpuset rw - cgroup cgroup rw,cpuset\n2 0 0:2 / /cpu rw - cgroup cgroup rw,cpu,cpuacct\n'
+        : '1 0 0:1 / /cgroup rw - cgroup2 cgroup2 rw\n';
+    writeFileSync(join(options.directory, 'proc/self/mountinfo'), mounts);
+  }
+
+  /** Starts an agent over whatever the last one left. @param failpoint - the agent dies there */
+  async startAgent(failpoint?: string): Promise<{ readonly died: Promise<void> }> {
+    this.#die();
+    let dead = false;
+    let died = (): void => {};
+    const death = new Promise<void>((resolve) => {
+      died = resolve;
+    });
+    this.#die = () => {
+      dead = true;
+      died();
+    };
+    const isDead = (): boolean => dead;
+    const cgroups = await openCgroups(this.#options.directory);
+    const runtime: ContainerRuntime = mortal(this.runtime, isDead);
+    this.registry = new Registry();
+    this.feature = createCpuset({
+      store: mortal(this.store, isDead),
+      runtime: { ...runtime, specs: this.runtime.specs && mortal(this.runtime.specs, isDead) },
+      topology: this.#options.topology,
+      cgroups: mortal(cgroups, isDead),
+      logger: pino({ level: 'info' }, { write: (line: string) => void this.logs.push(line) }),
+      registry: this.registry,
+      options: {
+        reservedCpus: this.#options.reservedCpus ?? CpuSet.EMPTY,
+        strategy: this.#options.strategy ?? 'pack',
+        unboundMemory: 'proportional',
+        reservedMemory: 0,
+      },
+      publishMask: async ({ cpus }) => {
+        if (!dead) this.masks.push(cpus.toString());
+      },
+      onChange: () => {},
+      failpoint: async (name) => {
+        if (dead || name !== failpoint) {
+          if (dead) await new Promise(() => undefined);
+          return;
+        }
+        this.#die();
+        await new Promise(() => undefined);
+      },
+    });
+    return { died: death };
+  }
+
+  async start(failpoint?: string): Promise<void> {
+    await this.startAgent(failpoint);
+    await this.feature.recover(signal());
+  }
+
+  async runPod(shape: PodShape): Promise<void> {
+    const pod = makePod(shape);
+    this.#pods.set(shape.uid, pod);
+    await this.feature.sandboxCreating({ pod, signal: signal() });
+    this.runtime.sandboxes.set(`s-${shape.uid}`, fakeSandbox(`s-${shape.uid}`, shape.uid));
+  }
+
+  creating(uid: string, name: string, need: ResourceNeed, attempt = 0): ContainerCreating {
+    const pod = this.#pods.get(uid);
+    if (pod === undefined) throw new Error(`no pod ${uid}`);
+    const spec = pod.facts?.containers.find((each) => each.name === name);
+    return {
+      pod,
+      sandboxId: sandboxId(`s-${uid}`),
+      name,
+      attempt,
+      policy: policyOf(pod.policy, name),
+      need,
+      ...(spec === undefined ? {} : { spec }),
+      image: 'image',
+      signal: signal(),
+    };
+  }
+
+  /** containerCreating, and what the runtime makes of it. */
+  async create(uid: string, name: string, need: ResourceNeed, attempt = 0): Promise<ContainerId> {
+    const contribution = await this.feature.containerCreating(this.creating(uid, name, need, attempt));
+    this.contributions.set(`${uid}/${name}`, contribution);
+    return this.addContainer(uid, name, contribution, attempt);
+  }
+
+  /** A container that the runtime has. Without a contribution: one that was made behind the agent's back. */
+  addContainer(uid: string, name: string, contribution: Contribution = {}, attempt = 0): ContainerId {
+    const id = `c-${uid}-${name}-${attempt}`;
+    const sandbox = fakeSandbox(`s-${uid}`, uid);
+    const { annotations = {}, cpusetCpus, cpusetMems } = contribution;
+    this.runtime.containers.set(
+      id,
+      fakeContainer(id, sandbox, name, { state: 'created', attempt, annotations, createdAt: this.#lastPid }),
+    );
+    const cpu = {
+      ...(cpusetCpus === undefined ? {} : { cpus: cpusetCpus.toString() }),
+      ...(cpusetMems === undefined ? {} : { mems: cpusetMems.toString() }),
+    };
+    this.specs.set(id, { linux: { resources: { cpu } } });
+    return containerId(id);
+  }
+
+  async created(uid: string, name: string, need: ResourceNeed, attempt = 0): Promise<void> {
+    const id = containerId(`c-${uid}-${name}-${attempt}`);
+    await this.feature.containerCreated({ ...this.creating(uid, name, need, attempt), containerId: id });
+  }
+
+  /** The runtime starts it: a cgroup with what the spec says. */
+  launch(id: ContainerId): void {
+    const listed = this.runtime.containers.get(id);
+    if (listed === undefined) throw new Error(`no container ${id}`);
+    this.#lastPid += 1;
+    const pid = this.#lastPid;
+    const path = `/kubepods/pod${listed.podUid}/${id}`;
+    mkdirSync(join(this.#options.directory, 'proc', `${pid}`), { recursive: true });
+    const membership = this.#options.cgroupVersion === 1 ? `2:cpuset:${path}\n3:cpu,cpuacct:${path}\n` : `0::${path}\n`;
+    writeFileSync(join(this.#options.directory, 'proc', `${pid}`, 'cgroup'), membership);
+    for (const directory of this.#directories(id)) {
+      mkdirSync(directory, { recursive: true });
+      writeFileSync(join(directory, 'cgroup.controllers'), 'cpuset cpu\n');
+    }
+    const cpu = this.specs.get(id)?.linux?.resources?.cpu;
+    const all = [...this.#options.topology.usableCpus].length === 0 ? '' : this.#options.topology.usableCpus.toString();
+    this.write(id, 'cpuset.cpus', cpu?.cpus ?? all);
+    this.write(id, 'cpuset.mems', cpu?.mems ?? this.#options.topology.usableMems.toString());
+    this.#pids.set(id, pid);
+    this.runtime.containers.set(id, { ...listed, state: 'running' });
+  }
+
+  async started(id: ContainerId): Promise<void> {
+    const container = this.runtime.containers.get(id);
+    const pod = container && this.#pods.get(container.podUid);
+    if (container === undefined || pod === undefined) throw new Error(`no container ${id}`);
+    const policy = policyOf(pod.policy, container.name);
+    await this.feature.containerStarted({ pod, container: { ...container, policy }, signal: signal() });
+  }
+
+  /** All the steps of a container's start. */
+  async run(uid: string, name: string, need: ResourceNeed, attempt = 0): Promise<ContainerId> {
+    const id = await this.create(uid, name, need, attempt);
+    await this.created(uid, name, need, attempt);
+    this.launch(id);
+    await this.started(id);
+    return id;
+  }
+
+  /** Its last process is gone, and its cgroup with it. */
+  exit(id: ContainerId): void {
+    for (const directory of this.#directories(id)) rmSync(directory, { recursive: true, force: true });
+    this.#pids.delete(id);
+    const listed = this.runtime.containers.get(id);
+    if (listed !== undefined) this.runtime.containers.set(id, { ...listed, state: 'exited' });
+  }
+
+  async endPod(uid: string): Promise<void> {
+    for (const [id, { podUid: owner }] of this.runtime.containers) {
+      if (owner !== uid) continue;
+      this.exit(containerId(id));
+      this.runtime.containers.delete(id);
+    }
+    await this.feature.podGone(podUid(uid), 'deleted', signal());
+  }
+
+  pod(uid: string): Pod {
+    const pod = this.#pods.get(uid);
+    if (pod === undefined) throw new Error(`no pod ${uid}`);
+    return pod;
+  }
+
+  read(id: ContainerId, file: string): string {
+    return readFileSync(join(this.#directories(id)[0] ?? '', file), 'utf8').trim();
+  }
+
+  write(id: ContainerId, file: string, text: string): void {
+    writeFileSync(join(this.#directories(id)[0] ?? '', file), text);
+  }
+
+  /** The CPUs that the kernel would let it use. */
+  cpusOf(id: ContainerId): string {
+    return this.read(id, 'cpuset.cpus');
+  }
+
+  /** The directory that has its cpuset, then the one that has its quota. */
+  #directories(id: ContainerId): readonly string[] {
+    const uid = this.runtime.containers.get(id)?.podUid ?? '';
+    const below = join('kubepods', `pod${uid}`, id);
+    const roots = this.#options.cgroupVersion === 1 ? ['cpuset', 'cpu'] : ['cgroup'];
+    return roots.map((root) => join(this.#options.directory, root, below));
+  }
+}
+
+export function signal(): AbortSignal {
+  return AbortSignal.timeout(20_000);
+}
