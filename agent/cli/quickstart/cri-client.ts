@@ -16,6 +16,7 @@ import {
 } from '../../../proto/gen/wire/cri/v1/cri_pb.ts';
 import { createPodCgroup } from './cgroup-tree.ts';
 import {
+  allContainers,
   type ContainerDescription,
   containerConfig,
   type KubeletPaths,
@@ -92,7 +93,7 @@ export class CriClient {
     changes: Partial<ContainerDescription> = {},
     signal?: AbortSignal,
   ): Promise<string> {
-    const described = pod.containers.find((container) => container.name === name);
+    const described = allContainers(pod).find((container) => container.name === name);
     if (described === undefined) throw new HoldfastError('BUG', `pod ${pod.name} has no container called ${name}`);
     const container = { ...described, ...changes };
     const config = containerConfig(pod, container, attempt, this.#paths, totalmem());

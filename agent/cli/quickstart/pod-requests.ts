@@ -32,6 +32,8 @@ export interface PodDescription {
   readonly uid: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
+  /** Run one after the other, before the others. */
+  readonly initContainers?: readonly ContainerDescription[];
   readonly containers: readonly ContainerDescription[];
   /** Seconds; default 30. */
   readonly terminationGracePeriod?: number;
@@ -73,7 +75,12 @@ function memoryRequest(container: ContainerDescription): number | undefined {
   return container.memoryRequest ?? container.memoryLimit;
 }
 
-export function qosClass({ containers }: PodDescription): QosClass {
+export function allContainers({ initContainers = [], containers }: PodDescription): readonly ContainerDescription[] {
+  return [...initContainers, ...containers];
+}
+
+export function qosClass(pod: PodDescription): QosClass {
+  const containers = allContainers(pod);
   const guaranteed = containers.every(
     (container) =>
       container.cpuLimit !== undefined &&
@@ -123,23 +130,24 @@ function containerResources(
   });
 }
 
-/** The sum where every container has a value, else undefined: one container without a limit leaves the pod unlimited. */
-function sumIfAll(values: readonly (number | undefined)[]): number | undefined {
-  return values.reduce<number | undefined>(
-    (sum, value) => (sum === undefined || value === undefined ? undefined : sum + value),
-    0,
-  );
+type ResourceOf = (container: ContainerDescription) => number | undefined;
+
+/** What a pod needs at most at one time: its containers together, or one init container where that needs more. */
+function podSum({ initContainers = [], containers }: PodDescription, valueOf: ResourceOf): number {
+  const together = containers.reduce((sum, container) => sum + (valueOf(container) ?? 0), 0);
+  return Math.max(together, ...initContainers.map((container) => valueOf(container) ?? 0));
 }
 
-function sum(values: readonly (number | undefined)[]): number {
-  return values.reduce<number>((total, value) => total + (value ?? 0), 0);
+/** As {@link podSum}; undefined when one container has no value, which leaves the pod's cgroup unlimited. */
+function podSumIfAll(pod: PodDescription, valueOf: ResourceOf): number | undefined {
+  return allContainers(pod).every((container) => valueOf(container) !== undefined) ? podSum(pod, valueOf) : undefined;
 }
 
-export function podCgroupLimits({ containers }: PodDescription): PodCgroupLimits {
-  const cpuLimit = sumIfAll(containers.map((container) => container.cpuLimit));
-  const memoryLimit = sumIfAll(containers.map((container) => container.memoryLimit));
+export function podCgroupLimits(pod: PodDescription): PodCgroupLimits {
+  const cpuLimit = podSumIfAll(pod, (container) => container.cpuLimit);
+  const memoryLimit = podSumIfAll(pod, (container) => container.memoryLimit);
   return {
-    cpuShares: shares(sum(containers.map(cpuRequest))),
+    cpuShares: shares(podSum(pod, cpuRequest)),
     ...(cpuLimit !== undefined && { cpuQuota: quota(cpuLimit) }),
     ...(memoryLimit !== undefined && { memoryBytes: memoryLimit }),
   };
@@ -162,7 +170,6 @@ function podLabels(pod: PodDescription): Record<string, string> {
 
 /** @param attempt - 0 for the first sandbox of the pod, one more for each that follows */
 export function sandboxConfig(pod: PodDescription, attempt: number, paths: KubeletPaths): PodSandboxConfig {
-  const limits = podCgroupLimits(pod);
   return create(PodSandboxConfigSchema, {
     metadata: { name: pod.name, namespace: pod.namespace, uid: pod.uid, attempt },
     // Pods on the host's network have its host name, and the kubelet sends none.
@@ -179,9 +186,9 @@ export function sandboxConfig(pod: PodDescription, attempt: number, paths: Kubel
       overhead: {},
       resources: {
         cpuPeriod: BigInt(PERIOD),
-        cpuQuota: BigInt(limits.cpuQuota ?? 0),
-        cpuShares: BigInt(limits.cpuShares),
-        memoryLimitInBytes: BigInt(limits.memoryBytes ?? 0),
+        cpuQuota: BigInt(quota(podSum(pod, (container) => container.cpuLimit))),
+        cpuShares: BigInt(shares(podSum(pod, cpuRequest))),
+        memoryLimitInBytes: BigInt(podSum(pod, (container) => container.memoryLimit)),
       },
     },
   });

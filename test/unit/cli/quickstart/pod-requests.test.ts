@@ -37,6 +37,7 @@ const POD: PodDescription = {
   labels: { app: 'web' },
   annotations: { 'holdfast.dev/restart': 'reuse', 'holdfast.dev/numa': 'required' },
   terminationGracePeriod: 5,
+  initContainers: [{ name: 'setup', image: 'setup' }],
   containers: [
     { name: 'app', image: 'app', cpuLimit: milliCpu(1000), memoryLimit: bytes(64 * MIB) },
     { name: 'side', image: 'side', cpuLimit: milliCpu(100), memoryLimit: bytes(32 * MIB) },
@@ -69,9 +70,7 @@ t.test('CreateContainer carries the same resources, labels and annotations', { s
   const [app] = POD.containers;
   t.ok(app);
   if (app === undefined || recorded === undefined) return;
-  // The recorded pod is Burstable because of its init container; here a lower request makes it so.
-  const burstable = { ...POD, containers: [{ ...app, memoryRequest: bytes(32 * MIB) }, ...POD.containers.slice(1)] };
-  const ours = containerConfig(burstable, burstable.containers[0] ?? app, 0, PATHS, 12 * GIB);
+  const ours = containerConfig(POD, app, 0, PATHS, 24 * GIB);
   t.strictSame(ours.metadata, recorded.metadata);
   t.strictSame(ours.labels, recorded.labels);
   t.equal(ours.logPath, recorded.logPath);
@@ -90,7 +89,8 @@ t.test('CreateContainer carries the same resources, labels and annotations', { s
 
 t.test('the kubelet’s classes, cgroups and scores', async (t) => {
   const pod = (changes: object): PodDescription => ({
-    ...POD,
+    name: 'p',
+    namespace: 'n',
     uid: 'u',
     containers: [{ name: 'c', image: 'i', ...changes }],
   });
@@ -112,10 +112,18 @@ t.test('the kubelet’s classes, cgroups and scores', async (t) => {
   t.strictSame(scores, [-997n, 999n, 1000n]);
 });
 
-t.test('one container without a limit leaves the pod without one', async (t) => {
-  const pod = { ...POD, containers: [...POD.containers, { name: 'free', image: 'i', cpuRequest: milliCpu(100) }] };
-  t.strictSame(podCgroupLimits(pod), { cpuShares: 1228 });
-  t.equal(sandboxConfig(pod, 0, PATHS).linux?.resources?.cpuQuota, 0n);
+t.test('one container without a limit leaves the pod’s cgroup without one', async (t) => {
+  t.strictSame(podCgroupLimits(POD), { cpuShares: 1126 });
+  const { initContainers, ...limited } = POD;
+  t.strictSame(podCgroupLimits(limited), { cpuShares: 1126, cpuQuota: 110_000, memoryBytes: 96 * MIB });
+});
+
+t.test('an init container that needs more than the others together decides', async (t) => {
+  const pod = {
+    ...POD,
+    initContainers: [{ name: 'big', image: 'i', cpuLimit: milliCpu(3000), memoryLimit: bytes(GIB) }],
+  };
+  t.strictSame(podCgroupLimits(pod), { cpuShares: 3072, cpuQuota: 300_000, memoryBytes: GIB });
 });
 
 t.test('the hash changes with the image and with nothing else', async (t) => {
