@@ -56,7 +56,7 @@ export function callBuffered(
 ): Promise<CallAnswer> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
-    const { stream, sessionProblem } = upstream.open(headers, false);
+    const { stream, reset, sessionProblem } = upstream.open(headers, false);
     let initial: OutgoingHttpHeaders | undefined;
     let trailers: OutgoingHttpHeaders | undefined;
     let trailersOnly = false;
@@ -65,7 +65,7 @@ export function callBuffered(
     let received = 0;
 
     const cancel = (): void => {
-      stream.close(constants.NGHTTP2_CANCEL);
+      reset(constants.NGHTTP2_CANCEL);
       reject(signal.reason);
     };
     signal.addEventListener('abort', cancel, { once: true });
@@ -83,7 +83,7 @@ export function callBuffered(
     stream.on('data', (chunk: Buffer) => {
       chunks.push(chunk);
       received += chunk.length;
-      if (received > BODY_LIMIT) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      if (received > BODY_LIMIT) reset(constants.NGHTTP2_ENHANCE_YOUR_CALM);
     });
     stream.on('end', () => {
       ended = stream.rstCode === constants.NGHTTP2_NO_ERROR && sessionProblem() === undefined;

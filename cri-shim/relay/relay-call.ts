@@ -35,7 +35,7 @@ export function relayCall(
   endStream: boolean,
   upstream: Upstream,
 ): RelayedCall {
-  const { stream, sessionProblem } = upstream.open(headers, endStream);
+  const { stream, reset, sessionProblem } = upstream.open(headers, endStream);
   let trailers: OutgoingHttpHeaders | undefined;
   let complete = false;
 
@@ -87,7 +87,7 @@ export function relayCall(
     // 'close' follows.
   });
   client.on('close', () => {
-    if (!stream.closed) stream.close(client.rstCode === NO_ERROR ? CANCEL : client.rstCode);
+    reset(client.rstCode === NO_ERROR ? CANCEL : client.rstCode);
   });
   if (!endStream) {
     // A caller that gave up has not finished its request: the runtime must see a reset, not an end.
@@ -100,7 +100,7 @@ export function relayCall(
     },
     interrupt(why) {
       fail(why);
-      if (!stream.closed) stream.close(CANCEL);
+      reset(CANCEL);
     },
   };
 }

@@ -12,6 +12,11 @@ import { CLIENT_OPTIONS, widenConnectionWindow } from '../http2-limits.ts';
 /** A stream to the runtime, and what to say when the connection below it fails. */
 export interface UpstreamStream {
   readonly stream: ClientHttp2Stream;
+  /**
+   * Gives the call up.
+   * @param code - of HTTP/2; a request that has not ended is always cancelled
+   */
+  readonly reset: (code: number) => void;
   /** Why the session ended, in words; undefined while it is in use. */
   readonly sessionProblem: () => string | undefined;
 }
@@ -54,9 +59,16 @@ export function createUpstream(socketPath: string): Upstream {
     open(headers, endStream) {
       if (current === undefined || current.session.closed || current.session.destroyed) current = connect();
       const connection = current;
-      const stream = connection.session.request(headers, { endStream });
+      const abort = new AbortController();
+      const stream = connection.session.request(headers, { endStream, signal: abort.signal });
       return {
         stream,
+        reset: (code) => {
+          if (stream.closed || stream.destroyed) return;
+          // close() first ends the request, and the runtime would take half of it for the whole.
+          if (stream.writableEnded) stream.close(code);
+          else abort.abort();
+        },
         sessionProblem: () => {
           if (connection.problem !== undefined) return connection.problem;
           const ended = connection.session.closed || connection.session.destroyed;
