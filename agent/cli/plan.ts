@@ -59,8 +59,8 @@ async function* readLines(path: string): AsyncGenerator<string> {
   try {
     yield* createInterface({ input: createReadStream(path, 'utf8'), crlfDelay: Number.POSITIVE_INFINITY });
   } catch (cause) {
-    if (isErrno(cause)) throw new HoldfastError('NOT_FOUND', `the trace ${path} cannot be read`, { cause });
-    throw cause;
+    if (!isErrno(cause, 'ENOENT', 'ENOTDIR', 'EACCES', 'EISDIR')) throw cause;
+    throw new HoldfastError('NOT_FOUND', `the trace ${path} cannot be read`, { cause });
   }
 }
 

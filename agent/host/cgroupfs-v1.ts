@@ -1,6 +1,6 @@
 // cpuset and CPU quota of cgroup v1. A cgroup's CPUs must be among its parent's, so the order of the writes matters:
 // growing goes from the outside in, shrinking from the inside out.
-import { isErrno } from '../../lib/errors.ts';
+import { HoldfastError, isErrno } from '../../lib/errors.ts';
 import type { CpuSet } from '../model/cpu-set.ts';
 import { listChildren, readCgroupFile, readCgroupSet, refusedByKernel, writeCgroupFile } from './cgroup-files.ts';
 
@@ -51,8 +51,7 @@ async function writeSet(directory: string, file: SetFile, next: CpuSet): Promise
     if (!next.isSubsetOf(before)) await writeChildren(directory, file, before, next, 0);
     return true;
   } catch (error) {
-    if (isErrno(error)) throw refusedByKernel(directory, file, text, error);
-    throw error;
+    throw error instanceof HoldfastError ? error : refusedByKernel(directory, file, text, error);
   }
 }
 

@@ -1,6 +1,6 @@
 // cpuset and CPU quota of cgroup v2. Children without a cpuset of their own follow their parent by themselves, and the
 // kernel moves pages when the memory nodes change.
-import { HoldfastError, isErrno } from '../../lib/errors.ts';
+import { HoldfastError } from '../../lib/errors.ts';
 import type { CpuSet } from '../model/cpu-set.ts';
 import { readCgroupFile, refusedByKernel, writeCgroupFile } from './cgroup-files.ts';
 
@@ -19,8 +19,7 @@ async function writeSet(directory: string, file: string, set: CpuSet): Promise<b
   try {
     if (await writeCgroupFile(directory, file, text)) return true;
   } catch (error) {
-    if (isErrno(error)) throw refusedByKernel(directory, file, text, error);
-    throw error;
+    throw refusedByKernel(directory, file, text, error);
   }
   await requireController(directory);
   return false;

@@ -1,6 +1,6 @@
-// A node for tests of the cpuset feature: a runtime in memory, cgroups as plain files below a directory, and the
+// A node for tests of the cpuset feature: a runtime in memory, cgroups as plain files or those of the kernel, and the
 // lifecycle steps in the order in which the shim asks them.
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
@@ -113,13 +113,29 @@ function mortal<Target extends object>(target: Target, isDead: () => boolean): T
   });
 }
 
+/** Where containers run. */
+export interface ContainerHost {
+  /** What `/proc` and the cgroups are below. */
+  readonly root: string;
+  /** Starts a process in a cgroup of its own. @returns its number */
+  launch(path: CgroupPath, cpus: string, mems: string): Promise<number>;
+  /** Ends the process; its cgroup goes with it. */
+  exit(path: CgroupPath): Promise<void>;
+  /** The directory that has its cpuset. */
+  directory(path: CgroupPath): string;
+}
+
+/** `pod<uid>/<id>` */
+export interface CgroupPath {
+  readonly pod: string;
+  readonly container: string;
+}
+
 export interface NodeOptions {
-  /** A directory of the test's own. */
-  readonly directory: string;
+  readonly host: ContainerHost;
   readonly topology: HostTopology;
   readonly reservedCpus?: CpuSet;
   readonly strategy?: 'spread' | 'pack';
-  readonly cgroupVersion?: 1 | 2;
 }
 
 export class CpusetNode {
@@ -136,7 +152,7 @@ export class CpusetNode {
   feature!: CpusetFeature;
   registry = new Registry();
   #die: () => void = () => {};
-  #lastPid = 100;
+  #created = 100;
 
   constructor(options: NodeOptions) {
     this.#options = options;
@@ -161,12 +177,6 @@ export class CpusetNode {
         },
       },
     };
-    mkdirSync(join(options.directory, 'proc/self'), { recursive: true });
-    const mounts =
-      options.cgroupVersion === 1
-        ? '1 0 0:1 / /cpuset rw - cgroup cgroup rw,cpuset\n2 0 0:2 / /cpu rw - cgroup cgroup rw,cpu,cpuacct\n'
-        : '1 0 0:1 / /cgroup rw - cgroup2 cgroup2 rw\n';
-    writeFileSync(join(options.directory, 'proc/self/mountinfo'), mounts);
   }
 
   /** Starts an agent over whatever the last one left. @param failpoint - the agent dies there */
@@ -182,7 +192,7 @@ export class CpusetNode {
       died();
     };
     const isDead = (): boolean => dead;
-    const cgroups = await openCgroups(this.#options.directory);
+    const cgroups = await openCgroups(this.#options.host.root);
     const runtime: ContainerRuntime = mortal(this.runtime, isDead);
     this.registry = new Registry();
     this.feature = createCpuset({
@@ -253,11 +263,12 @@ export class CpusetNode {
   /** A container that the runtime has. Without a contribution: one that was made behind the agent's back. */
   addContainer(uid: string, name: string, contribution: Contribution = {}, attempt = 0): ContainerId {
     const id = `c-${uid}-${name}-${attempt}`;
+    this.#created += 1;
     const sandbox = fakeSandbox(`s-${uid}`, uid);
     const { annotations = {}, cpusetCpus, cpusetMems } = contribution;
     this.runtime.containers.set(
       id,
-      fakeContainer(id, sandbox, name, { state: 'created', attempt, annotations, createdAt: this.#lastPid }),
+      fakeContainer(id, sandbox, name, { state: 'created', attempt, annotations, createdAt: this.#created }),
     );
     const cpu = {
       ...(cpusetCpus === undefined ? {} : { cpus: cpusetCpus.toString() }),
@@ -273,24 +284,13 @@ export class CpusetNode {
   }
 
   /** The runtime starts it: a cgroup with what the spec says. */
-  launch(id: ContainerId): void {
+  async launch(id: ContainerId): Promise<void> {
     const listed = this.runtime.containers.get(id);
     if (listed === undefined) throw new Error(`no container ${id}`);
-    this.#lastPid += 1;
-    const pid = this.#lastPid;
-    const path = `/kubepods/pod${listed.podUid}/${id}`;
-    mkdirSync(join(this.#options.directory, 'proc', `${pid}`), { recursive: true });
-    const membership = this.#options.cgroupVersion === 1 ? `2:cpuset:${path}\n3:cpu,cpuacct:${path}\n` : `0::${path}\n`;
-    writeFileSync(join(this.#options.directory, 'proc', `${pid}`, 'cgroup'), membership);
-    for (const directory of this.#directories(id)) {
-      mkdirSync(directory, { recursive: true });
-      writeFileSync(join(directory, 'cgroup.controllers'), 'cpuset cpu\n');
-    }
+    const { host, topology } = this.#options;
     const cpu = this.specs.get(id)?.linux?.resources?.cpu;
-    const all = [...this.#options.topology.usableCpus].length === 0 ? '' : this.#options.topology.usableCpus.toString();
-    this.write(id, 'cpuset.cpus', cpu?.cpus ?? all);
-    this.write(id, 'cpuset.mems', cpu?.mems ?? this.#options.topology.usableMems.toString());
-    this.#pids.set(id, pid);
+    const cpus = cpu?.cpus ?? topology.usableCpus.toString();
+    this.#pids.set(id, await host.launch(this.#path(id), cpus, cpu?.mems ?? topology.usableMems.toString()));
     this.runtime.containers.set(id, { ...listed, state: 'running' });
   }
 
@@ -306,15 +306,14 @@ export class CpusetNode {
   async run(uid: string, name: string, need: ResourceNeed, attempt = 0): Promise<ContainerId> {
     const id = await this.create(uid, name, need, attempt);
     await this.created(uid, name, need, attempt);
-    this.launch(id);
+    await this.launch(id);
     await this.started(id);
     return id;
   }
 
   /** Its last process is gone, and its cgroup with it. */
-  exit(id: ContainerId): void {
-    for (const directory of this.#directories(id)) rmSync(directory, { recursive: true, force: true });
-    this.#pids.delete(id);
+  async exit(id: ContainerId): Promise<void> {
+    if (this.#pids.delete(id)) await this.#options.host.exit(this.#path(id));
     const listed = this.runtime.containers.get(id);
     if (listed !== undefined) this.runtime.containers.set(id, { ...listed, state: 'exited' });
   }
@@ -322,7 +321,7 @@ export class CpusetNode {
   async endPod(uid: string): Promise<void> {
     for (const [id, { podUid: owner }] of this.runtime.containers) {
       if (owner !== uid) continue;
-      this.exit(containerId(id));
+      await this.exit(containerId(id));
       this.runtime.containers.delete(id);
     }
     await this.feature.podGone(podUid(uid), 'deleted', signal());
@@ -334,12 +333,17 @@ export class CpusetNode {
     return pod;
   }
 
+  /** The process of a running container. */
+  pid(id: ContainerId): number | undefined {
+    return this.#pids.get(id);
+  }
+
   read(id: ContainerId, file: string): string {
-    return readFileSync(join(this.#directories(id)[0] ?? '', file), 'utf8').trim();
+    return readFileSync(join(this.directory(id), file), 'utf8').trim();
   }
 
   write(id: ContainerId, file: string, text: string): void {
-    writeFileSync(join(this.#directories(id)[0] ?? '', file), text);
+    writeFileSync(join(this.directory(id), file), text);
   }
 
   /** The CPUs that the kernel would let it use. */
@@ -347,12 +351,13 @@ export class CpusetNode {
     return this.read(id, 'cpuset.cpus');
   }
 
-  /** The directory that has its cpuset, then the one that has its quota. */
-  #directories(id: ContainerId): readonly string[] {
-    const uid = this.runtime.containers.get(id)?.podUid ?? '';
-    const below = join('kubepods', `pod${uid}`, id);
-    const roots = this.#options.cgroupVersion === 1 ? ['cpuset', 'cpu'] : ['cgroup'];
-    return roots.map((root) => join(this.#options.directory, root, below));
+  /** The directory that has its cpuset. */
+  directory(id: ContainerId): string {
+    return this.#options.host.directory(this.#path(id));
+  }
+
+  #path(id: ContainerId): CgroupPath {
+    return { pod: `pod${this.runtime.containers.get(id)?.podUid ?? ''}`, container: id };
   }
 }
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import t from 'tap';
 import { CpuSet } from '../../../agent/model/cpu-set.ts';
 import { type ContainerId, containerId } from '../../../agent/model/ids.ts';
+import { cgroupFiles } from '../../support/cgroup-files.ts';
 import { CpusetNode, makeNeed, signal } from '../../support/cpuset-node.ts';
 import { evenHost, GIB } from '../../support/hand-made-hosts.ts';
 
@@ -40,7 +41,7 @@ async function scenario(node: CpusetNode): Promise<void> {
     () => node.runPod({ uid: 'new', policy: BOUND, sums: makeNeed(2, GIB) }),
     () => node.create('new', 'app', makeNeed(2, GIB)),
     () => node.created('new', 'app', makeNeed(2, GIB)),
-    async () => node.launch(containerId('c-new-app-0')),
+    () => node.launch(containerId('c-new-app-0')),
     () => node.started(containerId('c-new-app-0')),
     () => node.feature.idle(),
     () => node.endPod('old'),
@@ -50,7 +51,7 @@ async function scenario(node: CpusetNode): Promise<void> {
 }
 
 async function prepare(directory: string): Promise<CpusetNode> {
-  const node = new CpusetNode({ directory, topology: evenHost(2, 4, 2, { memoryBytes: 8 * GIB }) });
+  const node = new CpusetNode({ host: cgroupFiles(directory), topology: evenHost(2, 4, 2, { memoryBytes: 8 * GIB }) });
   await node.start();
   for (const uid of ['n1', 'n2', 'n3']) {
     await node.runPod({ uid });
@@ -100,7 +101,7 @@ for (const point of POINTS) {
       t.equal(last?.split(' ')[2] ?? stamped, node.cpusOf(member.id), `the runtime knows ${member.id}`);
     }
     const late = containerId('c-n1-late-0');
-    node.launch(late);
+    await node.launch(late);
     await node.started(late);
     checkHost(node);
     await node.feature.close();
@@ -133,7 +134,7 @@ t.test('stamps that cannot be ours are not believed', async (t) => {
   const copied = node.addContainer('thief', 'app', { annotations: owner.annotations });
   const rubbish = { 'internal.holdfast.dev/holding': '{"cpus":', 'internal.holdfast.dev/cpus': 'all' };
   const odd = node.addContainer('odd', 'app', { annotations: rubbish });
-  for (const id of [copied, odd]) node.launch(id);
+  for (const id of [copied, odd]) await node.launch(id);
   node.store.tables.clear();
   await node.start();
   checkHost(node);
@@ -150,7 +151,7 @@ t.test('of two that say they own a CPU the store is believed, and it is said', a
   const id = node.addContainer('forger', 'app', {
     annotations: { 'internal.holdfast.dev/holding': JSON.stringify({ ...forged, uid: 'forger' }) },
   });
-  node.launch(id);
+  await node.launch(id);
   await node.start();
   checkHost(node);
   t.match(node.logs.join(''), /says it owns CPUs 0-2, but default\/pod-old owns CPU 0/);
@@ -161,7 +162,8 @@ t.test('records that cannot be read cost nothing', async (t) => {
   const node = await prepare(t.testdir());
   const told = node.store.tables.get('cpuset-told');
   const holdings = node.store.tables.get('cpuset-holdings');
-  assert.ok(told?.has('c-n1-app-0') && holdings?.has('old'));
+  assert.ok(told !== undefined && holdings !== undefined);
+  assert.ok(told.has('c-n1-app-0') && holdings.has('old'));
   told.set('c-n1-app-0', JSON.stringify('rubbish'));
   holdings.set('old', JSON.stringify({ uid: 'old', cpus: '0-' }));
   await node.start();

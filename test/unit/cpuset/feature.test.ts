@@ -6,6 +6,7 @@ import type { HostTopology } from '../../../agent/model/host-topology.ts';
 import { podUid, sandboxId } from '../../../agent/model/ids.ts';
 import type { ContainerSpec } from '../../../agent/model/pod.ts';
 import { milliCpu } from '../../../agent/model/quantity.ts';
+import { cgroupFiles } from '../../support/cgroup-files.ts';
 import { CpusetNode, makeNeed, type NodeOptions, signal } from '../../support/cpuset-node.ts';
 import { fakeContainer, fakeSandbox } from '../../support/fake-runtime.ts';
 import { evenHost, GIB } from '../../support/hand-made-hosts.ts';
@@ -13,8 +14,12 @@ import { evenHost, GIB } from '../../support/hand-made-hosts.ts';
 const EXCLUSIVE = { cpuset: 'exclusive' } as const;
 const REQUIRED = { numa: 'required' } as const;
 
-async function startNode(t: Test, topology: HostTopology, more: Partial<NodeOptions> = {}): Promise<CpusetNode> {
-  const node = new CpusetNode({ directory: t.testdir(), topology, ...more });
+async function startNode(
+  t: Test,
+  topology: HostTopology,
+  { cgroupVersion = 2, ...more }: Partial<NodeOptions> & { readonly cgroupVersion?: 1 | 2 } = {},
+): Promise<CpusetNode> {
+  const node = new CpusetNode({ host: cgroupFiles(t.testdir(), cgroupVersion), topology, ...more });
   await node.start();
   t.teardown(() => node.feature.close());
   return node;
@@ -45,7 +50,7 @@ for (const cgroupVersion of [1, 2] as const) {
     t.notOk(node.runtime.log.includes(`update ${neighbour} 2-3 -`), 'the runtime is told afterwards');
     await node.feature.idle();
     t.ok(node.runtime.log.includes(`update ${neighbour} 2-3 -`));
-    node.launch(owner);
+    await node.launch(owner);
     await node.started(owner);
     t.equal(node.cpusOf(owner), '0-1');
 
@@ -64,7 +69,7 @@ t.test('a pool that changed since containerCreating reaches the spec before the 
   await node.runPod({ uid: 'b', policy: EXCLUSIVE });
   await node.run('b', 'app', makeNeed(2));
   await node.created('a', 'app', makeNeed(1));
-  node.launch(late);
+  await node.launch(late);
   t.equal(node.cpusOf(late), '2-3');
 });
 
@@ -75,7 +80,7 @@ t.test('containers that are created and not started have their spec edited', asy
   await node.created('a', 'app', makeNeed(1));
   await node.runPod({ uid: 'b', policy: EXCLUSIVE });
   await node.run('b', 'app', makeNeed(2));
-  node.launch(waiting);
+  await node.launch(waiting);
   t.equal(node.cpusOf(waiting), '2-3');
 });
 
@@ -89,7 +94,7 @@ t.test('a start with an old spec is put right', async (t) => {
   await node.create('b', 'app', makeNeed(1));
   await node.feature.idle();
   node.specs.set(id, {});
-  node.launch(id);
+  await node.launch(id);
   t.equal(node.cpusOf(id), '0-3');
   await node.started(id);
   t.equal(node.cpusOf(id), '1-3');
@@ -112,7 +117,7 @@ t.test('an exclusive container is not throttled, and stays so', async (t) => {
   await node.runPod({ uid: 'b', policy: EXCLUSIVE });
   const id = await node.create('b', 'app', makeNeed(2));
   await node.created('b', 'app', makeNeed(2));
-  node.launch(id);
+  await node.launch(id);
   node.write(id, 'cpu.max', '200000 100000');
   node.write(id, '../cpu.max', '200000 100000');
   await node.started(id);
@@ -246,7 +251,7 @@ t.test(
     await node.runPod({ uid: 'z', policy: EXCLUSIVE });
     await node.run('z', 'app', makeNeed(1));
     await node.runPod({ uid: 'a', policy: EXCLUSIVE });
-    node.exit(await node.run('a', 'app', makeNeed(2)));
+    await node.exit(await node.run('a', 'app', makeNeed(2)));
     await node.endPod('z');
     t.equal(node.contributions.get('a/app')?.cpusetCpus?.toString(), '1-2');
     await node.run('a', 'app', makeNeed(2), 1);
@@ -287,11 +292,11 @@ t.test('drift is found, put right and counted', async (t) => {
 t.test('containers made without us are shared ones; those of others are left alone', async (t) => {
   const node = await startNode(t, evenHost(1, 4, 1));
   const foreign = node.addContainer('foreign', 'app');
-  node.launch(foreign);
+  await node.launch(foreign);
   node.runtime.sandboxes.set('s-other', fakeSandbox('s-other', ''));
   const other = fakeContainer('c-other', fakeSandbox('s-other', ''), 'app');
   node.runtime.containers.set('c-other', other);
-  node.launch(other.id);
+  await node.launch(other.id);
   await node.runPod({ uid: 'b', policy: EXCLUSIVE });
   await node.feature.reconcile(signal());
   await node.run('b', 'app', makeNeed(2));
@@ -304,7 +309,7 @@ t.test('containers made without us are shared ones; those of others are left alo
 t.test('a neighbour that cannot be moved keeps the owner from starting', async (t) => {
   const node = await startNode(t, evenHost(1, 4, 1));
   const stray = node.addContainer('stray', 'app');
-  node.launch(stray);
+  await node.launch(stray);
   await node.feature.reconcile(signal());
   // Nothing of ours can write a cgroup file that is a directory.
   const path = `${t.testdirName}/cgroup/kubepods/podstray/${stray}/cpuset.cpus`;
@@ -317,7 +322,7 @@ t.test('a neighbour that cannot be moved keeps the owner from starting', async (
     message: /CPUs 0-1 are not free yet: 1 other containers could not be moved off them \(default\/pod-stray\/app/,
   });
   t.match(node.feature.status().find(({ level }) => level === 'failed')?.text, /default\/pod-stray\/app/);
-  node.exit(stray);
+  await node.exit(stray);
   await node.created('b', 'app', makeNeed(2));
 });
 
@@ -365,7 +370,7 @@ t.test('an agent that was started between two steps reads what it had sent from 
   const id = await node.create('a', 'app', makeNeed(2, GIB));
   await node.start();
   await node.created('a', 'app', makeNeed(2, GIB));
-  node.launch(id);
+  await node.launch(id);
   await node.start();
   await node.started(id);
   t.equal(node.cpusOf(id), '0-1');
