@@ -93,10 +93,11 @@ export class Subjects {
 
   /** The sandbox with what the runtime has in it: a container created while the agent was away may be there. */
   async sandboxStep(id: SandboxId, signal: AbortSignal): Promise<SandboxStep> {
-    const sandbox = await this.#options.runtime.sandboxStatus(id, signal);
-    if (sandbox === undefined || sandbox.podUid === '') return { sandboxId: id, containers: [], signal };
-    const pod = await this.podOfSandbox(id, sandbox.podUid, signal);
-    const containers = await this.#listed(sandbox.podUid, signal);
+    const { registry, runtime } = this.#options;
+    const uid = registry.sandbox(id)?.podUid ?? (await runtime.sandboxStatus(id, signal))?.podUid;
+    if (uid === undefined || uid === '') return { sandboxId: id, containers: [], signal };
+    const pod = await this.podOfSandbox(id, uid, signal);
+    const containers = await this.#listed(uid, signal);
     const inside = containers.filter((container) => container.sandboxId === id);
     return { sandboxId: id, containers: inside, signal, ...(pod === undefined ? {} : { pod }) };
   }
