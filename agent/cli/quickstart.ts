@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { create } from '@bufbuild/protobuf';
 import { Command } from 'commander';
-import { describeError, HoldfastError } from '../../lib/errors.ts';
+import { HoldfastError } from '../../lib/errors.ts';
 import {
   GetTopologyRequestSchema,
   ListAllocationsRequestSchema,
@@ -103,15 +103,13 @@ export function quickstartCommand(): Command {
       };
       process.on('SIGINT', onSignal).on('SIGTERM', onSignal).on('SIGHUP', onSignal);
       const screen = terminal();
-      let staying = false;
       try {
         await quickstart(screen.interactive && !onlyOnce, screen, interrupted.signal);
-        staying = true;
       } catch (error) {
+        // What the interruption broke is no news; the clean-up has been done.
         if (!interrupted.signal.aborted) throw error;
-        process.stderr.write(`holdfast: quickstart was interrupted: ${describeError(error)}\n`);
+        process.stderr.write('holdfast: quickstart was interrupted\n');
         process.exitCode = 130;
       }
-      if (staying) process.exitCode = 0;
     });
 }

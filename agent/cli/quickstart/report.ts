@@ -39,6 +39,6 @@ export function createReport({ write, colour }: ReportOptions): Report {
         `quickstart saw something else than Holdfast promises: ${claim}: ${seen}`,
       );
     },
-    block: (text) => write(`${text.trimEnd().replace(/^/gm, '   ')}\n`),
+    block: (text) => write(`${text.trimEnd().replace(/^(?=.)/gm, '   ')}\n`),
   };
 }

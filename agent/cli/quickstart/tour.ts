@@ -35,7 +35,7 @@ interface Web {
 }
 
 function place({ cpus, mems }: Observed): string {
-  return `Cpus_allowed_list ${cpus}, Mems_allowed_list ${mems}`;
+  return `Cpus_allowed_list ${cpus.toString()}, Mems_allowed_list ${mems.toString()}`;
 }
 
 async function historyOf({ host }: TourContext, containerId: string): Promise<readonly string[]> {
@@ -65,7 +65,7 @@ async function startWeb(context: TourContext, neighbour: Observed): Promise<Web>
   report.claim(
     seen.cpus.isSubsetOf(neighbour.cpus),
     'its CPUs are among those that were shared before',
-    `${neighbour.cpus}`,
+    neighbour.cpus.toString(),
   );
   report.note('It writes a line to /var/history in its own root filesystem, and /etc/generation is deleted from it.');
   return { pod, containerId, seen };
@@ -154,8 +154,8 @@ async function lookAtNeighbour(context: TourContext, web: Web, containerId: stri
   }
   report.claim(
     !now.cpus.overlaps(web.seen.cpus) && !now.cpus.isEmpty,
-    `it moved out of the exclusive CPUs ${web.seen.cpus}`,
-    `Cpus_allowed_list ${before.cpus} → ${now.cpus}`,
+    `it moved out of the exclusive CPUs ${web.seen.cpus.toString()}`,
+    `Cpus_allowed_list ${before.cpus.toString()} → ${now.cpus.toString()}`,
   );
   const sameProcess = now.process.pid === before.process.pid && now.process.startTicks === before.process.startTicks;
   report.claim(sameProcess, 'and was not restarted for it', `still process ${now.process.pid}`);
@@ -172,7 +172,9 @@ function eventLine(reason: string, message: string): string {
 
 async function refuseGreedy({ host, report, pods }: TourContext): Promise<void> {
   const wanted = (pods.greedy.containers[0]?.cpuLimit ?? 0) / 1000;
-  report.step(`A pod that cannot fit: ${wanted} exclusive CPU${wanted === 1 ? '' : 's'}, with all that the host has`);
+  report.step(
+    `A pod that cannot fit: ${wanted} exclusive CPU${wanted === 1 ? '' : 's'}, which is all that the host has`,
+  );
   let event = 'FailedCreatePodSandBox';
   try {
     const pod = await host.kubelet.runPod(pods.greedy);
