@@ -91,7 +91,12 @@ export function createShimServer(parts: CallParts): ShimServer {
     server,
     async drain(limitMs) {
       server.close();
-      const closed = [...sessions].map((session) => new Promise<void>((resolve) => session.close(resolve)));
+      // Not the callback of close(): for a session that is closing already it is never called.
+      const closed = [...sessions].map((session) => {
+        const gone = new Promise<void>((resolve) => session.once('close', resolve));
+        session.close();
+        return gone;
+      });
       const streams = setTimeout(() => {
         for (const call of relayed) if (call.answering) call.interrupt(RESTARTING);
       }, STREAM_GRACE_MS);
