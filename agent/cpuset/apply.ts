@@ -174,7 +174,7 @@ export class Applier {
     if (member.written?.equals(seat.cpus) === true) return;
     const cgroup = await this.#cgroupOf(member);
     if (cgroup === undefined) return;
-    if (!(await cgroups.write(cgroup, seat.cpus, undefined))) {
+    if (!(await cgroups.write(cgroup, seat.cpus, undefined, member.written))) {
       this.#gone(member);
       return;
     }

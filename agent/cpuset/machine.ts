@@ -57,6 +57,10 @@ export interface Machine {
   readonly coreOf: Int32Array;
   readonly nodes: readonly MachineNode[];
   readonly nodePositions: ReadonlyMap<number, number>;
+  /** CPUs that shared containers may use while nobody owns them. */
+  readonly poolSize: number;
+  /** Of all nodes whose memory may be handed out. */
+  readonly memoryBytes: number;
   /** No node says how much memory it has: memory is then not counted. */
   readonly memoryUnknown: boolean;
   readonly reservedCpus: CpuSet;
@@ -108,6 +112,7 @@ export function buildMachine(topology: HostTopology, reservedCpus: CpuSet): Mach
     nodePositions.has(cpu.numaNode) && !reservedCpus.has(cpu.id) && !topology.isolatedCpus.has(cpu.id);
   // A host whose every CPU is isolated still has to run its containers somewhere.
   const allIsolated = usable.every((cpu) => topology.isolatedCpus.has(cpu.id));
+  const isPooled = (cpu: Cpu): boolean => allIsolated || !topology.isolatedCpus.has(cpu.id);
 
   const positions = new Map(usable.map((cpu, position) => [cpu.id, position]));
   const cores = groupBy(online, (cpu) => cpu.core).flatMap((threads): readonly Core[] => {
@@ -133,7 +138,7 @@ export function buildMachine(topology: HostTopology, reservedCpus: CpuSet): Mach
       id: node.id,
       domain: divide(cores, members, ['socket', 'die', 'l3']),
       allocatable: members.flatMap((member) => cores[member]?.cpus ?? []),
-      poolSize: here.filter((cpu) => allIsolated || !topology.isolatedCpus.has(cpu.id)).length,
+      poolSize: here.filter(isPooled).length,
       memoryBytes: node.memoryBytes,
       hasMemory: topology.usableMems.has(node.id) && (memoryUnknown || node.memoryBytes > 0),
       hasCpus: here.length > 0,
@@ -142,13 +147,16 @@ export function buildMachine(topology: HostTopology, reservedCpus: CpuSet): Mach
     };
   });
 
+  const pooled = Uint8Array.from(usable, (cpu) => (isPooled(cpu) ? 1 : 0));
   return {
     topology,
     cpuIds: Int32Array.from(usable, (cpu) => cpu.id),
     positions,
     nodeOf: Int32Array.from(usable, (cpu) => nodePositions.get(cpu.numaNode) ?? -1),
     allocatable: Uint8Array.from(usable, (cpu) => (isAllocatable(cpu) ? 1 : 0)),
-    pooled: Uint8Array.from(usable, (cpu) => (allIsolated || !topology.isolatedCpus.has(cpu.id) ? 1 : 0)),
+    pooled,
+    poolSize: pooled.reduce((sum, each) => sum + each, 0),
+    memoryBytes: nodes.reduce((sum, node) => sum + (node.hasMemory ? node.memoryBytes : 0), 0),
     cores,
     coreOf,
     nodes,

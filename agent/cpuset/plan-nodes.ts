@@ -83,6 +83,29 @@ function combinationCount(from: number, size: number): number {
   return count;
 }
 
+/** How many of the largest values it takes to reach the sum; more than there are when all of them do not. */
+function countToReach(values: readonly number[], sum: number): number {
+  let left = sum;
+  let count = 0;
+  for (const value of values.toSorted((a, b) => b - a)) {
+    if (left <= 0) return count;
+    left -= value;
+    count += 1;
+  }
+  return left <= 0 ? count : values.length + 1;
+}
+
+/** No set of fewer nodes than this can do: spares looking at them. */
+function fewestPossible(room: Room, candidates: readonly number[], need: Need): number {
+  const cpus = candidates.map((node) => takable(room, node, need));
+  const memory = room.machine.memoryUnknown ? [] : candidates.map((node) => room.memoryLeftOn(node));
+  return Math.max(
+    1,
+    countToReach(cpus, need.exclusive),
+    memory.length === 0 || need.memory === undefined ? 1 : countToReach(memory, need.memory),
+  );
+}
+
 /** For each node the set of it and those that follow in two orders: nearest first, and most free CPUs first. */
 function grownSets(room: Room, candidates: readonly number[], size: number): readonly (readonly number[])[] {
   return candidates.flatMap((seed) => {
@@ -106,7 +129,7 @@ function grownSets(room: Room, candidates: readonly number[], size: number): rea
  */
 export function planNodes(room: Room, need: Need, most: number): readonly number[] | undefined {
   const candidates = room.machine.nodes.flatMap((node, index) => (node.hasCpus || node.hasMemory ? [index] : []));
-  for (let size = 1; size <= Math.min(most, candidates.length); size += 1) {
+  for (let size = fewestPossible(room, candidates, need); size <= Math.min(most, candidates.length); size += 1) {
     const few = combinationCount(candidates.length, size) <= MOST_SETS;
     const sets = few ? combinations(candidates, size) : grownSets(room, candidates, size);
     let best: { readonly nodes: readonly number[]; readonly rank: readonly number[] } | undefined;

@@ -28,8 +28,9 @@ function chooseCpus(room: Room, nodes: readonly number[], need: Need): CpuSet {
     keepForPool(free, machine.nodes[node]?.allocatable ?? [], room.freeOn(node) - takable(room, node, need));
   }
   const [only] = parts;
-  const union: Domain = { cores: parts.flatMap((part) => part.cores), parts };
-  const picked = planExclusive(machine, parts.length === 1 && only !== undefined ? only : union, free, need.exclusive);
+  const domain: Domain =
+    parts.length === 1 && only !== undefined ? only : { cores: parts.flatMap((part) => part.cores), parts };
+  const picked = planExclusive(machine, domain, free, need.exclusive);
   return CpuSet.from((picked ?? []).map((position) => machine.cpuIds[position] ?? -1));
 }
 

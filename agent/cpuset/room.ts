@@ -43,8 +43,8 @@ export class Room {
     this.#memory = new Float64Array(nodes.length);
     this.#milli = new Float64Array(nodes.length);
     this.#sharers = new Int32Array(nodes.length);
-    this.#totalMemory = nodes.reduce((sum, node) => sum + (node.hasMemory ? node.memoryBytes : 0), 0);
-    this.#pool = machine.pooled.reduce((sum, pooled) => sum + pooled, 0);
+    this.#totalMemory = machine.memoryBytes;
+    this.#pool = machine.poolSize;
   }
 
   /** A room of its own to try something in. */

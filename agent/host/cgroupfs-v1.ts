@@ -33,9 +33,17 @@ async function writeChildren(
   }
 }
 
-async function writeSet(directory: string, file: SetFile, next: CpuSet): Promise<boolean> {
+/** @param known - what the cgroup has, where that is known: shrinking then needs one write and no look */
+async function writeSet(directory: string, file: SetFile, next: CpuSet, known?: CpuSet): Promise<boolean> {
   const text = next.toString();
   try {
+    if (known !== undefined && next.isSubsetOf(known)) {
+      try {
+        return await writeCgroupFile(directory, file, text);
+      } catch (error) {
+        if (!isErrno(error, 'EBUSY')) throw error;
+      }
+    }
     const before = await readCgroupSet(directory, file);
     if (before === undefined) return false;
     if (before.equals(next)) return true;
@@ -55,8 +63,16 @@ async function writeSet(directory: string, file: SetFile, next: CpuSet): Promise
   }
 }
 
-/** @returns false when the cgroup is gone */
-export async function writeCpusetV1(directory: string, cpus: CpuSet, mems: CpuSet | undefined): Promise<boolean> {
+/**
+ * @param known - the CPUs that it has, where that is known
+ * @returns false when the cgroup is gone
+ */
+export async function writeCpusetV1(
+  directory: string,
+  cpus: CpuSet,
+  mems: CpuSet | undefined,
+  known: CpuSet | undefined,
+): Promise<boolean> {
   if (mems !== undefined) {
     const before = await readCgroupSet(directory, 'cpuset.mems');
     // Pages move to the new nodes only when asked to; v2 does it by itself.
@@ -65,7 +81,7 @@ export async function writeCpusetV1(directory: string, cpus: CpuSet, mems: CpuSe
       if (!(await writeSet(directory, 'cpuset.mems', mems))) return false;
     }
   }
-  return await writeSet(directory, 'cpuset.cpus', cpus);
+  return await writeSet(directory, 'cpuset.cpus', cpus, known);
 }
 
 /** @returns whether there was a quota */

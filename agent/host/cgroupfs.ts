@@ -45,10 +45,11 @@ export interface CgroupAccess {
   read(cgroup: ContainerCgroup): Promise<CgroupCpuset | undefined>;
   /**
    * Confines the container and what it nested inside. Undefined mems stay as they are.
+   * @param known - the CPUs that it has, where that is known: spares a look
    * @returns false when the cgroup is gone
    * @throws HoldfastError HOST_FAILURE when the kernel refuses, UNSUPPORTED where the cpuset controller is off
    */
-  write(cgroup: ContainerCgroup, cpus: CpuSet, mems: CpuSet | undefined): Promise<boolean>;
+  write(cgroup: ContainerCgroup, cpus: CpuSet, mems: CpuSet | undefined, known?: CpuSet): Promise<boolean>;
   /** Takes the CPU quota off. @returns how many cgroups had one */
   liftQuota(cgroup: ContainerCgroup): Promise<number>;
 }
@@ -127,8 +128,8 @@ export async function openCgroups(root: string): Promise<CgroupAccess> {
       return cpus === undefined || mems === undefined ? undefined : { cpus, mems };
     },
 
-    write: ({ version, cpuset }, cpus, mems) =>
-      version === 1 ? writeCpusetV1(cpuset, cpus, mems) : writeCpusetV2(cpuset, cpus, mems),
+    write: ({ version, cpuset }, cpus, mems, known) =>
+      version === 1 ? writeCpusetV1(cpuset, cpus, mems, known) : writeCpusetV2(cpuset, cpus, mems),
 
     liftQuota: async ({ quotas }) => {
       let lifted = 0;

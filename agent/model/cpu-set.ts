@@ -6,11 +6,11 @@ export class CpuSet implements Iterable<number> {
   static readonly EMPTY = new CpuSet([]);
 
   readonly #sorted: readonly number[];
-  readonly #members: ReadonlySet<number>;
+  /** Made at the first question: most sets are only written down. */
+  #members: ReadonlySet<number> | undefined;
 
   private constructor(sorted: readonly number[]) {
     this.#sorted = sorted;
-    this.#members = new Set(sorted);
   }
 
   static of(...numbers: readonly number[]): CpuSet {
@@ -18,7 +18,10 @@ export class CpuSet implements Iterable<number> {
   }
 
   static from(numbers: Iterable<number>): CpuSet {
-    const sorted = [...new Set(numbers)].sort((a, b) => a - b);
+    const listed = [...numbers];
+    // Most come in order already; sorting a thousand of them costs more than a whole placement.
+    const inOrder = listed.every((number, index) => index === 0 || number > (listed[index - 1] ?? 0));
+    const sorted = inOrder ? listed : [...new Set(listed)].sort((a, b) => a - b);
     return sorted.length === 0 && CpuSet.EMPTY !== undefined ? CpuSet.EMPTY : new CpuSet(sorted);
   }
 
@@ -52,6 +55,7 @@ export class CpuSet implements Iterable<number> {
   }
 
   has(number: number): boolean {
+    this.#members ??= new Set(this.#sorted);
     return this.#members.has(number);
   }
 

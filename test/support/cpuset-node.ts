@@ -133,6 +133,8 @@ export interface CgroupPath {
 
 export interface NodeOptions {
   readonly host: ContainerHost;
+  /** Default: one in memory. */
+  readonly store?: Store;
   readonly topology: HostTopology;
   readonly reservedCpus?: CpuSet;
   readonly strategy?: 'spread' | 'pack';
@@ -196,7 +198,7 @@ export class CpusetNode {
     const runtime: ContainerRuntime = mortal(this.runtime, isDead);
     this.registry = new Registry();
     this.feature = createCpuset({
-      store: mortal(this.store, isDead),
+      store: mortal(this.#options.store ?? this.store, isDead),
       runtime: { ...runtime, specs: this.runtime.specs && mortal(this.runtime.specs, isDead) },
       topology: this.#options.topology,
       cgroups: mortal(cgroups, isDead),
