@@ -24,7 +24,7 @@ export async function inspectStore(directory: string): Promise<InspectedStore> {
   if (!hasDatabase && !(await exists(path.join(directory, SNAPSHOT_FILE)))) {
     throw new HoldfastError('NOT_FOUND', `${directory} holds no state of an agent`);
   }
-  const lock = await lockStore(directory);
+  const lock = await lockStore(directory, 0);
   try {
     const database = hasDatabase ? await readDatabase(directory, lock) : ({ kind: 'absent' } as const);
     const { records, recovery } = planRecovery(database, await readSnapshot(directory), Date.now());

@@ -1,8 +1,8 @@
 // The keeper: the only process that maps the database file. It reads everything out at start and then writes what the
-// agent sends, so that neither a damaged file nor a failing disk can take the agent down or hold its event loop up.
+// agent sends, so that neither a damaged file nor a failing disk can take the agent down or hold its event loop up. It
+// imports as little as possible: it runs on every host as long as the agent does.
 import fs from 'node:fs';
 import { open } from 'lmdb';
-import { describeError } from '../../lib/errors.ts';
 import type { KeeperMessage, WriteRequest } from './keeper-protocol.ts';
 import { META_NAME, type StoredPair } from './lmdb-file.ts';
 import { encodeRecord, recordName } from './record.ts';
@@ -51,7 +51,7 @@ process.on('message', (request: WriteRequest) => {
     write(request);
     void send({ kind: 'written' });
   } catch (error) {
-    void send({ kind: 'refused', reason: describeError(error) });
+    void send({ kind: 'refused', reason: String(error) });
   }
 });
 process.on('disconnect', () => {

@@ -31,7 +31,7 @@ export async function openStore(options: OpenStoreOptions): Promise<OpenedStore>
     await fs.mkdir(directory, { recursive: true, mode: 0o700 });
     await fs.chmod(directory, 0o700);
   } catch (cause) {
-    throw new HoldfastError('HOST_FAILURE', `the state directory ${directory} cannot be made`, { cause });
+    throw new HoldfastError('HOST_FAILURE', `the state directory ${directory} cannot be prepared`, { cause });
   }
   const lock = await lockStore(directory);
   const database = new Database({ ...options, lock });

@@ -11,7 +11,7 @@ const LOCK_NON_BLOCKING = 4;
 const LOCK_FILE = 'lock';
 
 /** The keeper of an agent that was killed finishes its transaction before it lets go. */
-const WAIT_MS = 5000;
+const WAIT_MS = 3000;
 const POLL_MS = 50;
 
 export interface StoreLock {
@@ -22,15 +22,16 @@ export interface StoreLock {
 
 /**
  * Takes the lock of a store's directory.
+ * @param waitMs - milliseconds that another holder may have to let go
  * @throws HoldfastError PRECONDITION when another process has it and keeps it
  */
-export async function lockStore(directory: string): Promise<StoreLock> {
+export async function lockStore(directory: string, waitMs = WAIT_MS): Promise<StoreLock> {
   const flock = koffi.load(null).func('int flock(int fd, int operation)');
   const handle = await fs.open(path.join(directory, LOCK_FILE), 'a+', 0o600);
   try {
-    const giveUp = Date.now() + WAIT_MS;
+    const giveUp = Date.now() + waitMs;
     while (Number(flock(handle.fd, LOCK_EXCLUSIVE | LOCK_NON_BLOCKING)) !== 0) {
-      if (Date.now() > giveUp) {
+      if (Date.now() >= giveUp) {
         const holder = (await handle.readFile('utf8')).trim();
         const who = /^\d+$/.test(holder) ? ` by process ${holder}` : '';
         throw new HoldfastError('PRECONDITION', `${directory} is in use${who}; stop the agent that runs there first`);
