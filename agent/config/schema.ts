@@ -103,7 +103,7 @@ export const agentConfigSchema = z.strictObject({
     .prefault({}),
   schedules: z
     .strictObject({
-      reconcile: cron.default('*/10 * * * * *'),
+      reconcile: cron.default('*/30 * * * * *'),
       topology: cron.default('30 * * * * *'),
       report: cron.default('0 0 * * * *'),
     })
