@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { CommanderError } from 'commander';
 import { describeError, HoldfastError } from '../lib/errors.ts';
+import { isServiceError } from '../lib/grpc-client.ts';
 import { agentCommand } from './cli/agent.ts';
 import { configCommand } from './cli/config.ts';
 import { doctorCommand } from './cli/doctor.ts';
@@ -23,6 +24,8 @@ async function readVersion(): Promise<string> {
 
 /** One sentence for what was written for people; a stack for what should not have happened. */
 function explain(error: unknown): string {
+  // What the agent answered is in the message already.
+  if (error instanceof HoldfastError && isServiceError(error.cause)) return `${error.message} (${error.code})`;
   if (error instanceof HoldfastError) return `${describeError(error)} (${error.code})`;
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
