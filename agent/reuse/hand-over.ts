@@ -1,11 +1,10 @@
 // After CreateContainer: the new container gets the layer of the one before it, or begins with its own.
 import { HoldfastError } from '../../lib/errors.ts';
 import type { ContainerCreated } from '../lifecycle/feature.ts';
-import type { RuntimeContainerStatus } from '../runtime/runtime.ts';
 import { layersOfRuntime, logFields, type ReuseContext, requireLayers } from './context.ts';
 import { type ContainerLayers, keptOf, type Layer, nameOf, type RebuildReason, type Subject } from './layer.ts';
 import { moveLayer } from './move-layer.ts';
-import { type CreatePlan, explainRebuild, type FreshSnapshot, planCreate, type SourceFacts } from './plan-create.ts';
+import { type CreatePlan, explainRebuild, type FreshSnapshot, planCreate } from './plan-create.ts';
 import { failedTooOften, judge } from './plan-failures.ts';
 import { began, emptyRecord, handedOver, isEmptyRecord, type NewContainer, rebuilt, sourceOf } from './plan-layers.ts';
 import type { Preparations } from './prepare.ts';
@@ -37,29 +36,23 @@ export async function handOver(
     return;
   }
   const begunAt = performance.now();
-  const [fresh, found] = await Promise.all([
+  const layer = known && sourceOf(known);
+  const [fresh, source] = await Promise.all([
     freshSnapshot(context, subject, step),
-    lookAt(context, preparations, key, known, step),
+    layer === undefined ? undefined : preparations.take(key, layer, signal),
   ]);
   const container: NewContainer = { id: step.containerId, image: step.image, fresh };
-  const before =
-    found?.status === undefined || known === undefined
-      ? (known ?? emptyRecord(subject))
-      : judge(known, found.status, options.fastFailures);
+  const record = known ?? emptyRecord(subject);
+  const before = source?.holder === undefined ? record : judge(record, source.holder, options.fastFailures);
   const plan = planCreate({
     wantsReuse: reuse,
     resetRequested: before.resetRequested,
     failedTooOften: failedTooOften(before, options.fastFailures),
     fresh,
-    source: found?.facts,
+    source: layer && source && { layer, ...source, holderState: source.holder?.state },
   });
-  await carryOut(context, key, plan, before, container, found?.facts.layer, reuse);
+  await carryOut(context, key, plan, before, container, layer, reuse);
   if (plan.do === 'move') context.metrics.handoverSeconds.observe((performance.now() - begunAt) / 1000);
-}
-
-interface Found {
-  readonly facts: SourceFacts;
-  readonly status: RuntimeContainerStatus | undefined;
 }
 
 async function freshSnapshot(
@@ -77,26 +70,6 @@ async function freshSnapshot(
     layers.upperdirOf(snapshot, signal),
   ]);
   return { snapshot, parent: parent ?? '', upperdir };
-}
-
-/** What is to be known of the layer that there is; undefined when there is none. */
-async function lookAt(
-  context: ReuseContext,
-  preparations: Preparations,
-  key: string,
-  known: ContainerLayers | undefined,
-  { signal }: ContainerCreated,
-): Promise<Found | undefined> {
-  const layer = known && sourceOf(known);
-  if (known === undefined || layer === undefined) return undefined;
-  const layers = await requireLayers(context, known, signal);
-  const { holder } = layer;
-  const [parent, status, preparation] = await Promise.all([
-    layers.parentOf(layer.snapshot, signal),
-    holder.kind === 'container' ? context.runtime.containerStatus(holder.id, signal) : undefined,
-    preparations.take(key, layer, signal),
-  ]);
-  return { facts: { layer, exists: parent !== undefined, holderState: status?.state, ...preparation }, status };
 }
 
 async function carryOut(

@@ -50,21 +50,25 @@ function fromContainer({ id, image, snapshot, parent, createdAt }: SeenContainer
   return { snapshot, parent, image, holder: { kind: 'container', id }, createdAt, handovers: 0 };
 }
 
+/** A layer with something in it, and since when it may have been there. */
+interface Candidate {
+  readonly layer: Layer;
+  readonly since: number;
+  readonly running: boolean;
+}
+
 /**
- * The container that holds the layer: the running one, else the newest with something in its layer (a transplant leaves
- * the earlier ones empty).
+ * The layers with something in them, the present one first. A transplant leaves the earlier ones empty, so that more than
+ * one means an upgrade or a reset: then the layer that was begun later is the present one.
  */
-function holderAmong(containers: readonly SeenContainer[]): SeenContainer | undefined {
-  const newestFirst = containers.toSorted((a, b) => b.attempt - a.attempt || b.createdAt - a.createdAt);
-  return newestFirst.find(({ state }) => state === 'running') ?? newestFirst.find(({ isEmpty }) => !isEmpty);
-}
-
-function newest(leases: readonly SeenLease[]): SeenLease | undefined {
-  return leases.toSorted((a, b) => b.layer.createdAt - a.layer.createdAt || sinceOf(b) - sinceOf(a))[0];
-}
-
-function sinceOf({ layer }: SeenLease): number {
-  return layer.holder.kind === 'kept' ? layer.holder.since : 0;
+function inOrder(containers: readonly SeenContainer[], leases: readonly SeenLease[]): readonly Candidate[] {
+  const held = containers
+    .filter(({ isEmpty, state }) => !isEmpty || state === 'running')
+    .map((each) => ({ layer: fromContainer(each), since: each.createdAt, running: each.state === 'running' }));
+  const kept = leases
+    .filter(({ isEmpty }) => !isEmpty)
+    .map(({ layer }) => ({ layer, since: layer.createdAt, running: false }));
+  return [...held, ...kept].sort((a, b) => Number(b.running) - Number(a.running) || b.since - a.since);
 }
 
 /**
@@ -79,22 +83,15 @@ export function planAdoption(
 ): Adoption {
   const deadLeases = leases.filter(({ snapshotExists, isNamed }) => !snapshotExists || isNamed);
   const live = leases.filter((lease) => !deadLeases.includes(lease));
-  const empty = live.filter(({ isEmpty }) => isEmpty);
-  const full = live.filter(({ isEmpty }) => !isEmpty);
-  const holder = record === undefined ? holderAmong(containers) : undefined;
-
-  let layers = record ?? (holder && { ...emptyRecord(subject), current: fromContainer(holder) });
-  let left = full;
-  if (layers === undefined) {
-    const found = newest(full) ?? newest(empty);
-    if (found !== undefined) layers = { ...emptyRecord(subject), current: found.layer };
-    left = full.filter((lease) => lease !== found);
-  }
-  // Beside a current layer, another one with data in it is what an interrupted upgrade left: nobody gave it up.
-  const beside = newest(left);
+  const found = inOrder(record === undefined ? containers : [], live).map(({ layer }) => layer);
+  const current = record?.current ?? found[0] ?? live.map(({ layer }) => layer).at(0);
+  let layers = record;
+  if (layers === undefined && current !== undefined) layers = { ...emptyRecord(subject), current };
+  // Beside the present layer, a kept one with data in it is what an interrupted upgrade left: nobody gave it up.
+  const beside = found.find((layer) => layer !== current && layer.holder.kind === 'kept');
   if (layers?.current?.holder.kind === 'container' && layers.superseded === undefined && beside !== undefined) {
     const replacedBy = layers.current.holder.id;
-    layers = { ...layers, superseded: { layer: beside.layer, reason: 'image', replacedBy, stage: 'stranded' } };
+    layers = { ...layers, superseded: { layer: beside, reason: 'image', replacedBy, stage: 'stranded' } };
   }
   const named = layers === undefined ? [] : layersOf(layers);
   const dropped = live

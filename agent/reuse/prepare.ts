@@ -1,12 +1,17 @@
 // What is found out about a layer while the runtime is still creating the container that may take it over: where it
-// lies, and whether any mount namespace still has it mounted. Looking through all namespaces takes a while on a full
-// host, and this way costs the creation nothing.
+// lies, who holds it, and whether any mount namespace still has it mounted. Looking through all namespaces takes a while
+// on a full host, and this way costs the creation nothing.
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 import { findOverlayMount } from '../host/mounts.ts';
+import type { RuntimeContainerStatus } from '../runtime/runtime.ts';
 import { layersOfRuntime, type ReuseContext } from './context.ts';
 import { type Layer, sameSnapshot } from './layer.ts';
 
 export interface Preparation {
+  /** Whether the snapshot is still there. */
+  readonly exists: boolean;
+  /** The container that holds the layer; undefined when none does, or it is gone. */
+  readonly holder: RuntimeContainerStatus | undefined;
   readonly upperdir: string | undefined;
   /** For messages; undefined when it is mounted nowhere. */
   readonly mountedAt: string | undefined;
@@ -19,19 +24,33 @@ const PREPARATION_TIMEOUT_MS = 30_000;
 
 /** @throws HoldfastError UNAVAILABLE when it could not be found out: nothing may move then */
 export async function prepare(context: ReuseContext, layer: Layer, signal: AbortSignal): Promise<Preparation> {
+  const { holder, snapshot } = layer;
   try {
     const layers = await layersOfRuntime(context, signal);
-    const upperdir = await layers?.upperdirOf(layer.snapshot, signal);
-    if (upperdir === undefined) return { upperdir: undefined, mountedAt: undefined };
-    const mount = await findOverlayMount(context.tree, upperdir, signal);
-    return { upperdir, mountedAt: mount && `${mount.mountPoint} (seen by process ${mount.pid})` };
+    const [parent, upperdir, status] = await Promise.all([
+      layers?.parentOf(snapshot, signal),
+      layers?.upperdirOf(snapshot, signal),
+      holder.kind === 'container' ? context.runtime.containerStatus(holder.id, signal) : undefined,
+    ]);
+    const mount = upperdir === undefined ? undefined : await findOverlayMount(context.tree, upperdir, signal);
+    return {
+      exists: parent !== undefined,
+      holder: status,
+      upperdir,
+      mountedAt: mount && `${mount.mountPoint} (seen by process ${mount.pid})`,
+    };
   } catch (cause) {
     throw new HoldfastError(
       'UNAVAILABLE',
-      `it could not be found out whether the writable layer ${layer.snapshot.key} is still mounted`,
+      `it could not be found out whether the writable layer ${snapshot.key} is still in use`,
       { cause },
     );
   }
+}
+
+/** A layer in use may be free by now (containers end slowly), one that is free stays so: its container never starts again. */
+function isFinal({ holder, mountedAt }: Preparation): boolean {
+  return mountedAt === undefined && holder?.state !== 'running';
 }
 
 /** Preparations under way, by container. Each is used once; one that nobody asks for is replaced by the next. */
@@ -58,8 +77,7 @@ export class Preparations {
     this.#pending.delete(key);
     if (pending !== undefined && sameSnapshot(pending.layer.snapshot, layer.snapshot)) {
       const outcome = await pending.outcome;
-      // A mount that was seen may be gone by now: containers end slowly.
-      if ('done' in outcome && outcome.done.mountedAt === undefined) return outcome.done;
+      if ('done' in outcome && isFinal(outcome.done)) return outcome.done;
       if ('error' in outcome) this.#context.logger.debug({ error: describeError(outcome.error) }, 'preparation failed');
     }
     return await prepare(this.#context, layer, signal);
