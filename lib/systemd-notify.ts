@@ -48,7 +48,7 @@ async function openSender(socket: string): Promise<(state: string) => void> {
   const libc = koffi.load(null);
   const openSocket = libc.func('int socket(int domain, int type, int protocol)');
   const sendTo = libc.func(
-    'ssize_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)',
+    'long sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)',
   );
   const fd: unknown = openSocket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (typeof fd !== 'number' || fd < 0) {

@@ -1,9 +1,11 @@
 // Unix sockets of our own: a file left by a dead process is replaced, one of a living process is respected, and nobody
 // can connect before the mode is right.
-import { link, lstat, mkdir, rename, unlink } from 'node:fs/promises';
+import { lstat, mkdir, unlink } from 'node:fs/promises';
 import { connect, type Server } from 'node:net';
 import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { HoldfastError, isErrno } from './errors.ts';
+import { withFileLock } from './file-lock.ts';
 
 /** sun_path of unix(7), without its closing NUL (bytes). */
 export const MAX_SOCKET_PATH = 107;
@@ -32,6 +34,11 @@ function isAlive(path: string): Promise<boolean> {
   });
 }
 
+/** Milliseconds in which another start has either finished or failed. */
+const LOCK_MS = 5000;
+/** Milliseconds from bind to listen in another process, with much room: in between a new socket looks stale. */
+const BIRTH_MS = 50;
+
 /**
  * Makes a path free for a socket: creates its directory and removes a socket file that nobody listens on.
  * @throws HoldfastError PRECONDITION when another process listens there or the file is not a socket, HOST_FAILURE when
@@ -46,30 +53,34 @@ export async function claimSocketPath(path: string): Promise<void> {
   }
   try {
     await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-    const found = await lstat(path);
-    if (!found.isSocket()) {
-      throw new HoldfastError('PRECONDITION', `${path} exists and is not a socket; move it away`);
-    }
-    if (await isAlive(path)) throw inUse(path);
-    await removeStale(path, found.ino);
+    if (await isStale(path)) await withFileLock(`${path}.lock`, LOCK_MS, () => removeStale(path));
   } catch (cause) {
     if (cause instanceof HoldfastError) throw cause;
-    if (isErrno(cause, 'ENOENT')) return;
     throw new HoldfastError('HOST_FAILURE', `cannot prepare the socket ${path}`, { cause });
   }
 }
 
-/** Moved aside first: between the look and the removal another instance may have put its own socket there. */
-async function removeStale(path: string, inode: number): Promise<void> {
-  const aside = `${path}.stale-${process.pid}`;
-  await rename(path, aside);
-  const moved = await lstat(aside);
-  if (moved.ino !== inode) {
-    await link(aside, path);
-    await unlink(aside);
-    throw inUse(path);
+/**
+ * @returns false when the path is free
+ * @throws HoldfastError PRECONDITION when it is taken
+ */
+async function isStale(path: string): Promise<boolean> {
+  try {
+    const found = await lstat(path);
+    if (!found.isSocket()) throw new HoldfastError('PRECONDITION', `${path} exists and is not a socket; move it away`);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false;
+    throw error;
   }
-  await unlink(aside);
+  if (await isAlive(path)) throw inUse(path);
+  return true;
+}
+
+/** Under the lock: a stale socket only ever goes there, so what is found dead twice is not somebody's new one. */
+async function removeStale(path: string): Promise<void> {
+  if (!(await isStale(path))) return;
+  await sleep(BIRTH_MS);
+  if (await isStale(path)) await unlink(path);
 }
 
 /**
