@@ -42,6 +42,16 @@ const SINGLE_VALUED: ReadonlySet<string> = new Set([
   'x-content-type-options',
 ]);
 
+/** They speak of one connection, not of the call (RFC 9113, 8.2.2), and Node throws on them. */
+const CONNECTION_SPECIFIC: ReadonlySet<string> = new Set([
+  'connection',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+]);
+
 function isSingleValued(name: string): boolean {
   return name.startsWith(':') || SINGLE_VALUED.has(name);
 }
@@ -52,10 +62,12 @@ function isSingleValued(name: string): boolean {
  * @param raw - names and values by turns
  */
 export function toOutgoing(raw: RawHeaders): OutgoingHttpHeaders {
-  const headers: OutgoingHttpHeaders = {};
+  // Without a prototype, a header called "constructor" is a header like any other.
+  const headers: OutgoingHttpHeaders = Object.create(null);
   for (let index = 0; index + 1 < raw.length; index += 2) {
     const name = raw[index] ?? '';
     const value = raw[index + 1] ?? '';
+    if (CONNECTION_SPECIFIC.has(name) || (name === 'te' && value !== 'trailers')) continue;
     const before = headers[name];
     if (before === undefined) headers[name] = value;
     else if (Array.isArray(before)) before.push(value);

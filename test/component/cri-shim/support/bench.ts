@@ -143,7 +143,7 @@ export function watch(stream: ClientHttp2Stream): Promise<SeenCall> {
 
 /** Waits for a condition that another process or socket brings about. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 30_000;
   while (!condition()) {
     if (Date.now() > end) throw new Error(`never happened: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
