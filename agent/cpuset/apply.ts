@@ -23,7 +23,7 @@ export interface ApplierOptions {
   readonly runtime: ContainerRuntime;
   readonly teller: Teller;
   readonly seatOf: (member: Member) => Seat;
-  readonly metrics: () => CpusetMetrics;
+  readonly metrics: CpusetMetrics;
   readonly logger: Logger;
   /** Passes a failpoint. */
   readonly reach: (point: string) => Promise<void>;
@@ -125,9 +125,9 @@ export class Applier {
       }
       if (ours || memsDiffer) {
         const what = memsDiffer ? 'mems' : 'cpus';
-        metrics().repairs.inc({ what });
+        metrics.repairs.inc({ what });
         repaired.push(`${describeMember(member)}: ${what} ${actual?.[what].toString() ?? 'unset'}`);
-      } else metrics().moves.inc();
+      } else metrics.moves.inc();
     }
     member.written = seat.cpus;
     if (seat.exclusive) repaired.push(...(await this.#unthrottle(member, cgroup)));
@@ -155,7 +155,7 @@ export class Applier {
         member.problem = undefined;
       } catch (error) {
         member.problem = describeError(error);
-        metrics().failures.inc({ what: member.state === 'running' ? 'cgroup' : 'spec' });
+        metrics.failures.inc({ what: member.state === 'running' ? 'cgroup' : 'spec' });
         failures.push({ member, error });
       }
     });
@@ -179,7 +179,7 @@ export class Applier {
       return;
     }
     member.written = seat.cpus;
-    metrics().moves.inc();
+    metrics.moves.inc();
     teller.request(member);
   }
 
@@ -204,7 +204,7 @@ export class Applier {
     member.unthrottled = true;
     // The kubelet gives every pod a quota at its start: the first time is no repair.
     if (lifted === 0 || !again) return [];
-    this.#options.metrics().repairs.inc({ what: 'quota' }, lifted);
+    this.#options.metrics.repairs.inc({ what: 'quota' }, lifted);
     return [`${describeMember(member)}: CPU quota`];
   }
 }

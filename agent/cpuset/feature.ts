@@ -25,26 +25,21 @@ import type {
 import type { CpuSet } from '../model/cpu-set.ts';
 import type { HostTopology } from '../model/host-topology.ts';
 import type { PodUid } from '../model/ids.ts';
-import type { Pod } from '../model/pod.ts';
-import type { ContainerPolicy } from '../model/policy.ts';
 import type { SharedMask } from '../model/shared-mask.ts';
 import type { ContainerRuntime } from '../runtime/runtime.ts';
 import type { Store } from '../state/store.ts';
-import { Applier, type Failure } from './apply.ts';
+import { Applier } from './apply.ts';
 import { Books } from './books.ts';
-import { decodeHolding, HOLDINGS, type PodHolding } from './holding.ts';
 import type { Ledger, Seat } from './ledger.ts';
 import { type Member, Members, memberFrom } from './members.ts';
 import { type CpusetMetrics, registerMetrics } from './metrics.ts';
-import { planContainer } from './plan-container.ts';
+import { type PlacingOptions, placeContainer, placePod } from './placing.ts';
 import { planPlacement } from './plan-placement.ts';
-import { keepsHolding, type PodIdentity, type PodNeed, type PodPlan, planPod } from './plan-pod.ts';
-import { planRebuild } from './plan-rebuild.ts';
-import { askOf, podNeedOf } from './pod-asks.ts';
 import type { PlanRules } from './room.ts';
 import { SharedPool } from './shared-pool.ts';
 import { writeStamp } from './stamp.ts';
 import { Teller } from './teller.ts';
+import { compareAll, recoverBooks, type UpkeepOptions } from './upkeep.ts';
 import { type AllocationView, allocationView, listAllocations, statusLines } from './view.ts';
 
 export interface CpusetParts {
@@ -72,23 +67,6 @@ interface Sent {
   readonly mems: CpuSet | undefined;
 }
 
-function identityOf({ uid, namespace, name, policy }: Pod): PodIdentity {
-  return { uid, namespace, name, numa: policy.numa };
-}
-
-function refusal(pod: Pod, plan: Extract<PodPlan, { ok: false }>): HoldfastError {
-  return new HoldfastError('NO_ROOM', `pod ${pod.namespace}/${pod.name}: ${plan.reason}`);
-}
-
-/**
- * A container that the pod's spec does not have is one of `kubectl debug`: it has no CPU limit of its own, and looks at
- * the others from the shared pool.
- */
-function policyFor({ pod, policy, spec, need }: ContainerCreating): ContainerPolicy {
-  const added = pod.facts !== undefined && spec === undefined && need.cpuLimit === undefined;
-  return added && policy.cpuset === 'exclusive' ? { ...policy, cpuset: 'shared' } : policy;
-}
-
 export class CpusetFeature implements Feature {
   readonly name = 'cpuset';
   readonly #parts: CpusetParts;
@@ -97,6 +75,8 @@ export class CpusetFeature implements Feature {
   readonly #teller: Teller;
   readonly #applier: Applier;
   readonly #pool: SharedPool;
+  readonly #placing: PlacingOptions;
+  readonly #upkeep: UpkeepOptions;
   readonly #metrics: CpusetMetrics;
   /** By pod, then by container name: between containerCreating and containerCreated. */
   readonly #sent = new Map<PodUid, Map<string, Sent>>();
@@ -104,21 +84,27 @@ export class CpusetFeature implements Feature {
   /** Nothing on the host is touched before {@link recover}. */
   constructor(parts: CpusetParts) {
     const { store, runtime, topology, cgroups, logger, options, onChange, publishMask } = parts;
-    this.#parts = parts;
-    this.#books = new Books({ store, topology, reservedCpus: options.reservedCpus, rules: options, onChange });
+    const { reservedCpus } = options;
+    const books = new Books({ store, topology, reservedCpus, rules: options, onChange });
     const members = this.#members;
-    const seatOf = ({ podUid, name }: Member): Seat => this.#ledger.seatOf(podUid, name);
-    const metrics = (): CpusetMetrics => this.#metrics;
-    const reach = (point: string): Promise<void> => this.#reach(point);
-    this.#teller = new Teller({ store, runtime, members, seatOf, metrics, logger, reach });
-    this.#applier = new Applier({ members, cgroups, runtime, teller: this.#teller, seatOf, metrics, logger, reach });
-    const pool = (): CpuSet => this.#ledger.pool();
-    this.#pool = new SharedPool({ pool, applier: this.#applier, publishMask, metrics, logger, reach });
-    this.#metrics = registerMetrics(parts.registry, {
-      exclusiveCpus: () => this.#ledger.holdings().reduce((sum, { cpus }) => sum + cpus.size, 0),
-      sharedCpus: () => this.#ledger.pool().size,
-      untold: () => this.#teller.pending,
+    const metrics = registerMetrics(parts.registry, {
+      exclusiveCpus: () => books.ledger.holdings().reduce((sum, { cpus }) => sum + cpus.size, 0),
+      sharedCpus: () => books.ledger.pool().size,
+      untold: () => teller.pending,
     });
+    const seatOf = ({ podUid, name }: Member): Seat => books.ledger.seatOf(podUid, name);
+    const reach = async (point: string): Promise<void> => parts.failpoint?.(point);
+    const teller = new Teller({ store, runtime, members, seatOf, metrics, logger, reach });
+    const applier = new Applier({ members, cgroups, runtime, teller, seatOf, metrics, logger, reach });
+    const pool = new SharedPool({ pool: () => books.ledger.pool(), applier, publishMask, metrics, logger, reach });
+    this.#parts = parts;
+    this.#books = books;
+    this.#teller = teller;
+    this.#applier = applier;
+    this.#pool = pool;
+    this.#metrics = metrics;
+    this.#placing = { books, metrics, reach };
+    this.#upkeep = { store, runtime, logger, books, members, applier, teller, pool };
   }
 
   get #ledger(): Ledger {
@@ -126,45 +112,18 @@ export class CpusetFeature implements Feature {
   }
 
   async recover(signal: AbortSignal): Promise<void> {
-    const { store, runtime, logger } = this.#parts;
-    const containers = await runtime.listContainers(signal);
-    const stored = new Map([...store.entries(HOLDINGS)].map(([uid, record]) => [uid, decodeHolding(record)]));
-    const { holdings, remarks } = planRebuild(stored, containers);
-    for (const remark of remarks) logger.error({}, remark);
-    await this.#books.load(holdings);
-    const listed = new Set<string>(containers.map(({ id }) => id));
-    await this.#teller.forget([...this.#teller.stored().keys()].filter((id) => !listed.has(id)));
-    // Where a container cannot be moved now, reconciling comes back to it: the agent must not stay away for it.
-    this.#pool.logFailures(await this.#pool.spread());
-    this.#pool.logFailures(await this.#checkAll(signal));
+    await recoverBooks(this.#upkeep, signal);
   }
 
   async sandboxCreating({ pod, signal }: SandboxCreating): Promise<Contribution> {
-    await this.#refusing(async () => {
-      const known = podNeedOf(pod);
-      await this.#change(pod, signal, (ledger) => this.#planSandbox(ledger, pod, known));
-    });
+    await this.#planning(() => placePod(this.#placing, pod, signal));
     return {};
   }
 
   async containerCreating(step: ContainerCreating): Promise<Contribution> {
-    const { pod, name, signal } = step;
-    const holding = await this.#refusing(async () => {
-      const ask = askOf(name, step.spec?.kind ?? 'app', policyFor(step), step.need);
-      return await this.#change(pod, signal, (ledger) => {
-        const room = ledger.roomWithout(pod.uid);
-        const held = ledger.get(pod.uid) ?? this.#orThrow(pod, planPod(room, identityOf(pod), podNeedOf(pod)));
-        room.add(held);
-        return this.#orThrow(pod, planContainer(room, held, ask));
-      });
-    });
-    const seat = this.#ledger.seatOf(pod.uid, name);
-    const memory = step.need.memoryRequest ?? step.need.memoryLimit;
-    const nodes = this.#ledger.memsOf(seat.nodes);
-    // Whose memory need is not known may need more than the node has left: only its CPUs are placed.
-    const mems = memory === undefined || nodes.isEmpty ? undefined : nodes;
-    const sent = this.#sent.get(pod.uid) ?? new Map<string, Sent>();
-    this.#sent.set(pod.uid, sent.set(name, { cpus: seat.cpus, mems }));
+    const { seat, mems, holding } = await this.#planning(() => placeContainer(this.#placing, step));
+    const sent = this.#sent.get(step.pod.uid) ?? new Map<string, Sent>();
+    this.#sent.set(step.pod.uid, sent.set(step.name, { cpus: seat.cpus, mems }));
     return {
       cpusetCpus: seat.cpus,
       ...(mems === undefined ? {} : { cpusetMems: mems }),
@@ -231,7 +190,8 @@ export class CpusetFeature implements Feature {
   }
 
   async containerRemoving({ container }: ContainerStep): Promise<void> {
-    await this.#forget(container.id);
+    // One that still runs is stopped by the runtime: until then it keeps off the CPUs of others.
+    if (container.state !== 'running') await this.#forget(container.id);
   }
 
   pods(): readonly PodName[] {
@@ -249,8 +209,7 @@ export class CpusetFeature implements Feature {
   }
 
   async reconcile(signal: AbortSignal): Promise<void> {
-    const failures = await this.#pool.spread();
-    this.#pool.logFailures([...failures, ...(await this.#checkAll(signal))]);
+    await compareAll(this.#upkeep, signal);
   }
 
   status(): readonly StatusLine[] {
@@ -297,38 +256,6 @@ export class CpusetFeature implements Feature {
     await this.#teller.close();
   }
 
-  #planSandbox(ledger: Ledger, pod: Pod, known: PodNeed): PodHolding {
-    const held = ledger.get(pod.uid);
-    const identity = identityOf(pod);
-    if (held !== undefined && keepsHolding(held, identity, known)) return held;
-    return this.#orThrow(pod, planPod(ledger.roomWithout(pod.uid), identity, known));
-  }
-
-  #orThrow(pod: Pod, plan: PodPlan): PodHolding {
-    if (!plan.ok) throw refusal(pod, plan);
-    return plan.holding;
-  }
-
-  /** Plans, keeps, and lets neighbours leave at once where CPUs got an owner; who needs them waits for that later. */
-  async #change(pod: Pod, signal: AbortSignal, plan: (ledger: Ledger) => PodHolding): Promise<PodHolding | undefined> {
-    const before = this.#ledger.pool();
-    const holding = await this.#books.change(
-      pod.uid,
-      (ledger) => {
-        const stop = this.#metrics.planning.startTimer();
-        try {
-          return plan(ledger);
-        } finally {
-          stop();
-        }
-      },
-      signal,
-    );
-    await this.#reach('cpuset.holding.kept');
-    if (!before.equals(this.#ledger.pool())) this.#pool.spreadLater();
-    return holding;
-  }
-
   /** What is known of a container that was just created; undefined when it is gone already. */
   async #newMember({ pod, name, containerId, signal }: ContainerCreated, sent: Sent | undefined) {
     if (sent === undefined) {
@@ -353,25 +280,21 @@ export class CpusetFeature implements Feature {
     return member;
   }
 
-  async #checkAll(signal: AbortSignal): Promise<readonly Failure[]> {
-    const { runtime } = this.#parts;
-    const before = this.#members.ids();
-    const listed = await runtime.listContainers(signal);
-    const told = this.#teller.stored();
-    const gone = this.#members.refresh(listed, before, (id) => told.get(id));
-    await this.#teller.forget(gone.map(({ id }) => id));
-    await this.#applier.locateAll(await runtime.processIds(signal));
-    return await this.#applier.checkAll();
-  }
-
   async #forget(id: Member['id']): Promise<void> {
     this.#members.delete(id);
     await this.#teller.forget([id]);
   }
 
-  async #refusing<Result>(work: () => Promise<Result>): Promise<Result> {
+  /**
+   * Counts what is refused. Where CPUs got an owner, neighbours begin to leave at once; who needs the CPUs waits for
+   * that later.
+   */
+  async #planning<Result>(plan: () => Promise<Result>): Promise<Result> {
+    const before = this.#ledger.pool();
     try {
-      return await work();
+      const result = await plan();
+      if (!before.equals(this.#ledger.pool())) this.#pool.spreadLater();
+      return result;
     } catch (error) {
       throw error instanceof HoldfastError ? this.#counted(error) : error;
     }
@@ -380,10 +303,6 @@ export class CpusetFeature implements Feature {
   #counted(error: HoldfastError): HoldfastError {
     this.#metrics.refusals.inc({ code: error.code });
     return error;
-  }
-
-  async #reach(point: string): Promise<void> {
-    await this.#parts.failpoint?.(point);
   }
 }
 

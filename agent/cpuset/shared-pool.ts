@@ -12,7 +12,7 @@ export interface SharedPoolOptions {
   readonly pool: () => CpuSet;
   readonly applier: Applier;
   readonly publishMask: (mask: SharedMask) => Promise<void>;
-  readonly metrics: () => CpusetMetrics;
+  readonly metrics: CpusetMetrics;
   readonly logger: Logger;
   /** Passes a failpoint. */
   readonly reach: (point: string) => Promise<void>;
@@ -52,7 +52,7 @@ export class SharedPool {
       .then(
         (failures) => this.logFailures(failures),
         (error: unknown) => {
-          metrics().failures.inc({ what: 'mask' });
+          metrics.failures.inc({ what: 'mask' });
           logger.warn({ error: describeError(error) }, 'the shared pool could not be brought to the host');
         },
       )
@@ -65,7 +65,7 @@ export class SharedPool {
    * @throws HoldfastError HOST_FAILURE naming those that could not be moved: the CPUs would not be exclusive
    */
   async clear(cpus: CpuSet): Promise<void> {
-    const stop = this.#options.metrics().clearing.startTimer();
+    const stop = this.#options.metrics.clearing.startTimer();
     const failures = await this.spread();
     stop();
     const inTheWay = failures.filter(({ member }) => (member.written ?? member.told)?.overlaps(cpus) !== false);

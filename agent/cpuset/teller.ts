@@ -31,7 +31,7 @@ export interface TellerOptions {
   readonly runtime: ContainerRuntime;
   readonly members: Members;
   readonly seatOf: (member: Member) => Seat;
-  readonly metrics: () => CpusetMetrics;
+  readonly metrics: CpusetMetrics;
   readonly logger: Logger;
   /** Passes a failpoint. */
   readonly reach: (point: string) => Promise<void>;
@@ -134,7 +134,7 @@ export class Teller {
       // It is in the queue again at the next reconciling, unless it is gone by then.
       member.written = undefined;
       if (this.#closing.signal.aborted) return;
-      metrics().failures.inc({ what: 'tell' });
+      metrics.failures.inc({ what: 'tell' });
       logger.debug({ container: member.id, error: describeError(error) }, 'the runtime could not be told its CPUs');
     }
   }

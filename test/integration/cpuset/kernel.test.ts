@@ -26,13 +26,13 @@ async function allowed(node: CpusetNode, id: ContainerId, field = 'Cpus_allowed_
 }
 
 if (typeof cgroups === 'string' || skip !== false) {
-  t.test('cgroups of this kernel', { skip }, async () => undefined);
+  await t.test('cgroups of this kernel', { skip }, async () => undefined);
 } else {
   t.teardown(() => cgroups.remove());
   const [first = 0] = usable;
   const rest = usable.minus(CpuSet.of(first)).toString();
 
-  t.test('processes leave exclusive CPUs before the owner starts, and come back', async (t) => {
+  await t.test('processes leave exclusive CPUs before the owner starts, and come back', async (t) => {
     const node = new CpusetNode({ host: cgroups, topology });
     await node.start();
     await node.runPod({ uid: 'a' });
@@ -73,7 +73,7 @@ if (typeof cgroups === 'string' || skip !== false) {
     await node.feature.close();
   });
 
-  t.test('cgroups nested in a container shrink and grow with it', async (t) => {
+  await t.test('cgroups nested in a container shrink and grow with it', async (t) => {
     const access = await openCgroups('/');
     const path = { pod: 'podnested', container: 'nested-container' };
     const pid = await cgroups.launch(path, usable.toString(), '0');
@@ -99,7 +99,7 @@ if (typeof cgroups === 'string' || skip !== false) {
     await rmdir(inner);
   });
 
-  t.test('what the kernel refuses is said with the file', async (t) => {
+  await t.test('what the kernel refuses is said with the file', async (t) => {
     const access = await openCgroups('/');
     const path = { pod: 'podnarrow', container: 'narrow-container' };
     const pid = await cgroups.launch(path, usable.toString(), '0');
@@ -115,12 +115,12 @@ if (typeof cgroups === 'string' || skip !== false) {
     t.equal(await access.locate(pid, path.container, 'narrow'), undefined);
   });
 
-  t.test('a process elsewhere is never taken for the container', async (t) => {
+  await t.test('a process elsewhere is never taken for the container', async (t) => {
     const access = await openCgroups('/');
     await t.rejects(access.locate(process.pid, 'no-such-container', ''), { code: 'HOST_FAILURE' });
   });
 
-  t.test('an agent that died after moving the neighbours tells the runtime at its next start', async (t) => {
+  await t.test('an agent that died after moving the neighbours tells the runtime at its next start', async (t) => {
     const node = new CpusetNode({ host: cgroups, topology });
     await node.start();
     await node.runPod({ uid: 'b' });

@@ -67,7 +67,7 @@ async function prepare(directory: string): Promise<CpusetNode> {
 }
 
 for (const point of POINTS) {
-  t.test(`dies at ${point}`, async (t) => {
+  await t.test(`dies at ${point}`, async (t) => {
     const node = await prepare(t.testdir());
     const { died } = await node.startAgent(point);
     // As the kubelet would: what did not get an answer is asked again of the next agent.
@@ -108,7 +108,7 @@ for (const point of POINTS) {
   });
 }
 
-t.test('the store is lost: the books are read from the containers', async (t) => {
+await t.test('the store is lost: the books are read from the containers', async (t) => {
   const node = await prepare(t.testdir());
   await node.runPod({ uid: 'bound', policy: BOUND, sums: makeNeed(2, GIB) });
   await node.run('bound', 'app', makeNeed(2, GIB));
@@ -126,7 +126,7 @@ t.test('the store is lost: the books are read from the containers', async (t) =>
   await node.feature.close();
 });
 
-t.test('stamps that cannot be ours are not believed', async (t) => {
+await t.test('stamps that cannot be ours are not believed', async (t) => {
   const node = await prepare(t.testdir());
   const owner = node.runtime.containers.get('c-old-app-0');
   assert.ok(owner);
@@ -143,7 +143,7 @@ t.test('stamps that cannot be ours are not believed', async (t) => {
   await node.feature.close();
 });
 
-t.test('of two that say they own a CPU the store is believed, and it is said', async (t) => {
+await t.test('of two that say they own a CPU the store is believed, and it is said', async (t) => {
   const node = await prepare(t.testdir());
   const owner = node.runtime.containers.get('c-old-app-0');
   assert.ok(owner);
@@ -158,7 +158,7 @@ t.test('of two that say they own a CPU the store is believed, and it is said', a
   await node.feature.close();
 });
 
-t.test('records that cannot be read cost nothing', async (t) => {
+await t.test('records that cannot be read cost nothing', async (t) => {
   const node = await prepare(t.testdir());
   const told = node.store.tables.get('cpuset-told');
   const holdings = node.store.tables.get('cpuset-holdings');

@@ -35,7 +35,7 @@ function specOf(name: string, kind: ContainerSpec['kind'], cpus: number, memory?
 }
 
 for (const cgroupVersion of [1, 2] as const) {
-  t.test(`neighbours leave exclusive CPUs before their owner starts (cgroup v${cgroupVersion})`, async (t) => {
+  await t.test(`neighbours leave exclusive CPUs before their owner starts (cgroup v${cgroupVersion})`, async (t) => {
     const node = await startNode(t, evenHost(1, 4, 1), { cgroupVersion });
     await node.runPod({ uid: 'a' });
     const neighbour = await node.run('a', 'app', makeNeed(1));
@@ -62,7 +62,7 @@ for (const cgroupVersion of [1, 2] as const) {
   });
 }
 
-t.test('a pool that changed since containerCreating reaches the spec before the start', async (t) => {
+await t.test('a pool that changed since containerCreating reaches the spec before the start', async (t) => {
   const node = await startNode(t, evenHost(1, 4, 1));
   await node.runPod({ uid: 'a' });
   const late = await node.create('a', 'app', makeNeed(1));
@@ -73,7 +73,7 @@ t.test('a pool that changed since containerCreating reaches the spec before the 
   t.equal(node.cpusOf(late), '2-3');
 });
 
-t.test('containers that are created and not started have their spec edited', async (t) => {
+await t.test('containers that are created and not started have their spec edited', async (t) => {
   const node = await startNode(t, evenHost(1, 4, 1));
   await node.runPod({ uid: 'a' });
   const waiting = await node.create('a', 'app', makeNeed(1));
@@ -84,7 +84,7 @@ t.test('containers that are created and not started have their spec edited', asy
   t.equal(node.cpusOf(waiting), '2-3');
 });
 
-t.test('a start with an old spec is put right', async (t) => {
+await t.test('a start with an old spec is put right', async (t) => {
   const node = await startNode(t, evenHost(1, 4, 1));
   await node.runPod({ uid: 'a' });
   const id = await node.create('a', 'app', makeNeed(1));
@@ -100,7 +100,7 @@ t.test('a start with an old spec is put right', async (t) => {
   t.equal(node.cpusOf(id), '1-3');
 });
 
-t.test('without a way to specs the runtime is told instead', async (t) => {
+await t.test('without a way to specs the runtime is told instead', async (t) => {
   const node = await startNode(t, evenHost(1, 4, 1));
   Object.assign(node.runtime, { specs: undefined });
   await node.start();
@@ -112,7 +112,7 @@ t.test('without a way to specs the runtime is told instead', async (t) => {
   t.ok(node.runtime.log.includes(`update ${id} 2-3 -`));
 });
 
-t.test('an exclusive container is not throttled, and stays so', async (t) => {
+await t.test('an exclusive container is not throttled, and stays so', async (t) => {
   const node = await startNode(t, evenHost(1, 4, 1));
   await node.runPod({ uid: 'b', policy: EXCLUSIVE });
   const id = await node.create('b', 'app', makeNeed(2));
@@ -130,7 +130,7 @@ t.test('an exclusive container is not throttled, and stays so', async (t) => {
   t.equal(await counted(node, 'holdfast_cpuset_repairs_total'), 1);
 });
 
-t.test('exclusive CPUs are whole and their number is the limit', async (t) => {
+await t.test('exclusive CPUs are whole and their number is the limit', async (t) => {
   const node = await startNode(t, evenHost(1, 4, 1));
   await node.runPod({ uid: 'b', policy: EXCLUSIVE });
   for (const [need, message] of [
@@ -146,7 +146,7 @@ t.test('exclusive CPUs are whole and their number is the limit', async (t) => {
   t.equal(await counted(node, 'holdfast_cpuset_refusals_total'), 4);
 });
 
-t.test('a pod is refused before its sandbox is made, with each node and what it lacks', async (t) => {
+await t.test('a pod is refused before its sandbox is made, with each node and what it lacks', async (t) => {
   const node = await startNode(t, evenHost(2, 2, 1, { memoryBytes: 4 * GIB }));
   await node.runPod({ uid: 'a', policy: { ...EXCLUSIVE, ...REQUIRED }, spec: [specOf('app', 'app', 1, GIB)] });
   const spec = [specOf('app', 'app', 2, 3 * GIB), specOf('side', 'sidecar', 0, 0)];
@@ -165,7 +165,7 @@ t.test('a pod is refused before its sandbox is made, with each node and what it 
   );
 });
 
-t.test('what the disk refuses never happened', async (t) => {
+await t.test('what the disk refuses never happened', async (t) => {
   const node = await startNode(t, evenHost(1, 4, 1));
   node.store.failure = new Error('disk full');
   await t.rejects(node.runPod({ uid: 'a', policy: EXCLUSIVE, spec: [specOf('app', 'app', 3)] }), /disk full/);
@@ -175,7 +175,7 @@ t.test('what the disk refuses never happened', async (t) => {
   t.equal(node.masks.at(-1), '3');
 });
 
-t.test('a pod is placed as a whole: init containers use the CPUs of those that follow', async (t) => {
+await t.test('a pod is placed as a whole: init containers use the CPUs of those that follow', async (t) => {
   const node = await startNode(t, evenHost(2, 4, 2, { memoryBytes: 8 * GIB }), { reservedCpus: CpuSet.of(0) });
   const spec = [
     specOf('init', 'init', 3, GIB),
@@ -200,7 +200,7 @@ t.test('a pod is placed as a whole: init containers use the CPUs of those that f
   t.equal(node.feature.view().nodes.get(0)?.memoryAvailableBytes, 4 * GIB);
 });
 
-t.test('without PodSource the sums of the sandbox decide, or the first container', async (t) => {
+await t.test('without PodSource the sums of the sandbox decide, or the first container', async (t) => {
   const node = await startNode(t, evenHost(2, 4, 1, { memoryBytes: 8 * GIB }));
   const policy = { ...EXCLUSIVE, ...REQUIRED };
   await node.runPod({ uid: 'sums', policy, sums: makeNeed(3, 2 * GIB) });
@@ -221,7 +221,7 @@ t.test('without PodSource the sums of the sandbox decide, or the first container
   });
 });
 
-t.test('where nobody says how much memory is needed only CPUs are placed', async (t) => {
+await t.test('where nobody says how much memory is needed only CPUs are placed', async (t) => {
   const node = await startNode(t, evenHost(2, 4, 1));
   await node.runPod({ uid: 'a', policy: REQUIRED, spec: [{ name: 'app', kind: 'app', ...makeNeed(1) }] });
   await node.create('a', 'app', makeNeed(1));
@@ -233,7 +233,7 @@ t.test('where nobody says how much memory is needed only CPUs are placed', async
   );
 });
 
-t.test('a container may be bound alone', async (t) => {
+await t.test('a container may be bound alone', async (t) => {
   const node = await startNode(t, evenHost(2, 2, 1, { memoryBytes: 4 * GIB }));
   const spec = [specOf('db', 'app', 1, 3 * GIB), specOf('web', 'app', 1, 3 * GIB)];
   await node.runPod({ uid: 'a', containers: { db: { ...REQUIRED, ...EXCLUSIVE } }, spec });
@@ -244,7 +244,7 @@ t.test('a container may be bound alone', async (t) => {
   t.equal(node.contributions.get('a/web')?.cpusetCpus?.toString(), '1-3');
 });
 
-t.test(
+await t.test(
   'an attempt that follows another keeps its CPUs, also after the agent and the sandbox were made again',
   async (t) => {
     const node = await startNode(t, evenHost(1, 8, 1));
@@ -263,7 +263,7 @@ t.test(
   },
 );
 
-t.test('a pod that asks for something else in its next sandbox is planned again', async (t) => {
+await t.test('a pod that asks for something else in its next sandbox is planned again', async (t) => {
   const node = await startNode(t, evenHost(1, 8, 1));
   await node.runPod({ uid: 'a', policy: EXCLUSIVE, spec: [specOf('app', 'app', 2)] });
   await node.runPod({ uid: 'a', policy: EXCLUSIVE, spec: [specOf('app', 'app', 4)] });
@@ -272,7 +272,7 @@ t.test('a pod that asks for something else in its next sandbox is planned again'
   t.equal(node.feature.view().nodes.get(0)?.freeCpus.size, 8);
 });
 
-t.test('drift is found, put right and counted', async (t) => {
+await t.test('drift is found, put right and counted', async (t) => {
   const node = await startNode(t, evenHost(2, 2, 1));
   await node.runPod({ uid: 'a', policy: { ...EXCLUSIVE, ...REQUIRED }, spec: [specOf('app', 'app', 1, GIB)] });
   const owner = await node.run('a', 'app', makeNeed(1, GIB));
@@ -289,7 +289,7 @@ t.test('drift is found, put right and counted', async (t) => {
   t.match(node.logs.join(''), /put back CPUs that something else changed/);
 });
 
-t.test('containers made without us are shared ones; those of others are left alone', async (t) => {
+await t.test('containers made without us are shared ones; those of others are left alone', async (t) => {
   const node = await startNode(t, evenHost(1, 4, 1));
   const foreign = node.addContainer('foreign', 'app');
   await node.launch(foreign);
@@ -306,7 +306,7 @@ t.test('containers made without us are shared ones; those of others are left alo
   t.ok(node.runtime.log.includes(`update ${foreign} 2-3 -`));
 });
 
-t.test('a neighbour that cannot be moved keeps the owner from starting', async (t) => {
+await t.test('a neighbour that cannot be moved keeps the owner from starting', async (t) => {
   const node = await startNode(t, evenHost(1, 4, 1));
   const stray = node.addContainer('stray', 'app');
   await node.launch(stray);
@@ -326,7 +326,7 @@ t.test('a neighbour that cannot be moved keeps the owner from starting', async (
   await node.created('b', 'app', makeNeed(2));
 });
 
-t.test('our cpuset wins over the one in an update', async (t) => {
+await t.test('our cpuset wins over the one in an update', async (t) => {
   const node = await startNode(t, evenHost(2, 4, 1));
   await node.runPod({ uid: 'a', policy: { ...EXCLUSIVE, ...REQUIRED }, spec: [specOf('app', 'app', 2, GIB)] });
   const owner = await node.run('a', 'app', makeNeed(2, GIB));
@@ -356,7 +356,7 @@ t.test('our cpuset wins over the one in an update', async (t) => {
   });
 });
 
-t.test('a debug container of an exclusive pod is a shared one', async (t) => {
+await t.test('a debug container of an exclusive pod is a shared one', async (t) => {
   const node = await startNode(t, evenHost(1, 4, 1));
   await node.runPod({ uid: 'a', policy: EXCLUSIVE, spec: [specOf('app', 'app', 2)] });
   await node.create('a', 'debugger', makeNeed(undefined));
@@ -364,7 +364,7 @@ t.test('a debug container of an exclusive pod is a shared one', async (t) => {
   t.equal(node.contributions.get('a/debugger')?.cpuQuota, undefined);
 });
 
-t.test('an agent that was started between two steps reads what it had sent from the container', async (t) => {
+await t.test('an agent that was started between two steps reads what it had sent from the container', async (t) => {
   const node = await startNode(t, evenHost(1, 4, 1));
   await node.runPod({ uid: 'a', policy: { ...EXCLUSIVE, ...REQUIRED }, spec: [specOf('app', 'app', 2, GIB)] });
   const id = await node.create('a', 'app', makeNeed(2, GIB));
@@ -379,7 +379,7 @@ t.test('an agent that was started between two steps reads what it had sent from 
   t.equal(node.read(id, 'cpuset.mems'), '0', 'its memory nodes are known still');
 });
 
-t.test('what schedulers see', async (t) => {
+await t.test('what schedulers see', async (t) => {
   const node = await startNode(t, evenHost(2, 2, 2, { memoryBytes: 4 * GIB }), { reservedCpus: CpuSet.of(0) });
   await node.runPod({ uid: 'a', policy: { ...EXCLUSIVE, ...REQUIRED }, spec: [specOf('app', 'app', 2, GIB)] });
   await node.run('a', 'app', makeNeed(2, GIB));
@@ -409,7 +409,7 @@ t.test('what schedulers see', async (t) => {
   });
 });
 
-t.test('CPUs that the host lost', async (t) => {
+await t.test('CPUs that the host lost', async (t) => {
   const node = await startNode(t, evenHost(1, 4, 1));
   await node.runPod({ uid: 'a', policy: EXCLUSIVE });
   await node.run('a', 'app', makeNeed(2));
@@ -428,7 +428,7 @@ t.test('CPUs that the host lost', async (t) => {
   t.equal(node.contributions.get('a/app')?.cpusetCpus?.toString(), '0,2');
 });
 
-t.test('holdings of pods without containers end too', async (t) => {
+await t.test('holdings of pods without containers end too', async (t) => {
   const node = await startNode(t, evenHost(1, 4, 1));
   await node.runPod({ uid: 'a', policy: EXCLUSIVE, spec: [specOf('app', 'app', 2)] });
   t.strictSame(node.feature.pods(), [{ uid: podUid('a'), namespace: 'default', name: 'pod-a' }]);

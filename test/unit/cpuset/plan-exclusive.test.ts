@@ -49,7 +49,7 @@ function bestQuality(machine: Machine, free: Uint8Array, count: number): readonl
   return best;
 }
 
-t.test('packs whole cores as well as any choice could, and breaks as few', (t) => {
+await t.test('packs whole cores as well as any choice could, and breaks as few', async (t) => {
   const property = fc.property(
     randomHost,
     fc.infiniteStream(fc.boolean()),
@@ -67,31 +67,27 @@ t.test('packs whole cores as well as any choice could, and breaks as few', (t) =
     },
   );
   holds(t, 'as good as the best', property, RUNS);
-  t.end();
 });
 
-t.test('too few free CPUs', (t) => {
+await t.test('too few free CPUs', async (t) => {
   const machine = buildMachine(evenHost(1, 2, 2), CpuSet.EMPTY);
   t.equal(planExclusive(machine, wholeHost(machine), machine.allocatable, 5), undefined);
-  t.end();
 });
 
-t.test('an odd remainder takes a thread of a core that is split already', (t) => {
+await t.test('an odd remainder takes a thread of a core that is split already', async (t) => {
   const machine = buildMachine(evenHost(1, 4, 2), CpuSet.EMPTY);
   const free = Uint8Array.from(machine.allocatable);
   free[5] = 0;
   t.strictSame(planExclusive(machine, wholeHost(machine), free, 3), [0, 1, 4]);
-  t.end();
 });
 
-t.test('a core with a reserved thread is split from the start', (t) => {
+await t.test('a core with a reserved thread is split from the start', async (t) => {
   const machine = buildMachine(evenHost(1, 4, 2), CpuSet.of(0));
   t.strictSame(planExclusive(machine, wholeHost(machine), machine.allocatable, 1), [1]);
   t.strictSame(planExclusive(machine, wholeHost(machine), machine.allocatable, 2), [2, 3]);
-  t.end();
 });
 
-t.test('stays below one last-level cache, in the fullest that has room', (t) => {
+await t.test('stays below one last-level cache, in the fullest that has room', async (t) => {
   const host = evenHost(1, 8, 2, { coresPerL3: 4 });
   const machine = buildMachine(host, CpuSet.EMPTY);
   const free = Uint8Array.from(machine.allocatable);
@@ -103,12 +99,10 @@ t.test('stays below one last-level cache, in the fullest that has room', (t) => 
     [0, 1, 2, 3, 4, 5, 6, 7, 12, 13],
     'both are needed',
   );
-  t.end();
 });
 
-t.test('efficiency cores make up odd numbers on hybrid hosts', (t) => {
+await t.test('efficiency cores make up odd numbers on hybrid hosts', async (t) => {
   const machine = buildMachine(makeHost({ nodes: [{ id: 0, cores: [2, 2, 1, 1] }] }), CpuSet.EMPTY);
   t.strictSame(planExclusive(machine, wholeHost(machine), machine.allocatable, 3), [0, 1, 4]);
   t.strictSame(planExclusive(machine, wholeHost(machine), machine.allocatable, 1), [4]);
-  t.end();
 });

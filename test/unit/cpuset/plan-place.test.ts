@@ -32,7 +32,7 @@ function hold(ledger: Ledger, id: string, wanted: Need, numa: NumaPolicy): Place
 
 const reasonOf = (placed: ReturnType<typeof place>): string => (placed.ok ? 'placed' : placed.reason);
 
-t.test('pack fills a node that is in use, spread takes the emptiest', (t) => {
+await t.test('pack fills a node that is in use, spread takes the emptiest', async (t) => {
   const machine = buildMachine(evenHost(2, 4, 1), CpuSet.EMPTY);
   const pack = new Ledger(machine, RULES);
   const spread = new Ledger(machine, { ...RULES, strategy: 'spread' });
@@ -40,10 +40,9 @@ t.test('pack fills a node that is in use, spread takes the emptiest', (t) => {
   t.equal(hold(pack, 'b', need({ exclusive: 1 }), 'required').cpus.toString(), '1');
   t.equal(hold(spread, 'b', need({ exclusive: 1 }), 'required').cpus.toString(), '4');
   t.equal(hold(pack, 'c', need({ exclusive: 3 }), 'required').cpus.toString(), '4-6', 'the least that fits');
-  t.end();
 });
 
-t.test('strategies look at the memory when no CPUs are asked for', (t) => {
+await t.test('strategies look at the memory when no CPUs are asked for', async (t) => {
   const machine = buildMachine(
     makeHost({
       nodes: [
@@ -56,16 +55,14 @@ t.test('strategies look at the memory when no CPUs are asked for', (t) => {
   const wanted = need({ shared: true, memory: GIB });
   t.equal(hold(new Ledger(machine, RULES), 'a', wanted, 'required').nodes.toString(), '1');
   t.equal(hold(new Ledger(machine, { ...RULES, strategy: 'spread' }), 'a', wanted, 'required').nodes.toString(), '0');
-  t.end();
 });
 
-t.test('whole cores decide before the strategy does', (t) => {
+await t.test('whole cores decide before the strategy does', async (t) => {
   const ledger = new Ledger(buildMachine(evenHost(2, 2, 2), CpuSet.of(0, 2)), RULES);
   t.equal(hold(ledger, 'a', need({ exclusive: 2 }), 'required').cpus.toString(), '4-5', 'node 0 has split cores only');
-  t.end();
 });
 
-t.test('required is refused with what each node lacks', (t) => {
+await t.test('required is refused with what each node lacks', async (t) => {
   const ledger = new Ledger(
     buildMachine(
       makeHost({
@@ -85,10 +82,9 @@ t.test('required is refused with what each node lacks', (t) => {
     '4 exclusive CPUs and 4 GiB of memory must come from one NUMA node (numa: required), and no NUMA node has room: ' +
       'node 0: 2 of 4 CPUs free; node 2: 1.2 GiB of 4 GiB memory left; node 5: has no CPUs; node 6: has no memory',
   );
-  t.end();
 });
 
-t.test('a pool keeps what its bound shared containers request', (t) => {
+await t.test('a pool keeps what its bound shared containers request', async (t) => {
   const ledger = new Ledger(buildMachine(evenHost(2, 4, 1), CpuSet.EMPTY), RULES);
   hold(ledger, 'shared', need({ shared: true, milli: 1500 }), 'required');
   t.match(
@@ -101,10 +97,9 @@ t.test('a pool keeps what its bound shared containers request', (t) => {
     reasonOf(place(ledger.room, need({ shared: true, milli: 600 }), 'required', [0])),
     /node 0: 0.5 of 0.6 CPUs left in its shared pool/,
   );
-  t.end();
 });
 
-t.test('one CPU of the host always stays for shared containers', (t) => {
+await t.test('one CPU of the host always stays for shared containers', async (t) => {
   const ledger = new Ledger(buildMachine(evenHost(1, 2, 1), CpuSet.EMPTY), RULES);
   for (const numa of ['none', 'preferred', 'required'] as const) {
     t.notOk(place(ledger.room, need({ exclusive: 2 }), numa).ok, numa);
@@ -115,10 +110,9 @@ t.test('one CPU of the host always stays for shared containers', (t) => {
   );
   t.equal(hold(ledger, 'one', need({ exclusive: 1 }), 'none').cpus.toString(), '0');
   t.equal(ledger.pool().toString(), '1');
-  t.end();
 });
 
-t.test('preferred: the nearest nodes when none fits alone, and none with a note when nothing fits', (t) => {
+await t.test('preferred: the nearest nodes when none fits alone, and none with a note when nothing fits', async (t) => {
   const host = makeHost({
     nodes: [0, 1, 2, 3].map((id) => ({ id, cores: [1, 1, 1, 1], memoryBytes: 4 * GIB })),
     // 1 and 3 are neighbours; all others are far.
@@ -131,10 +125,9 @@ t.test('preferred: the nearest nodes when none fits alone, and none with a note 
   const none = place(ledger.room, need({ exclusive: 2, memory: 20 * GIB }), 'preferred');
   t.match(none, { ok: true, nodes: CpuSet.EMPTY, unboundMemory: 20 * GIB, note: /fits no NUMA nodes together/ });
   t.match(place(ledger.room, need({ exclusive: 16 }), 'preferred'), { ok: false });
-  t.end();
 });
 
-t.test('memory of unbound pods counts by the size of the nodes, or not at all', (t) => {
+await t.test('memory of unbound pods counts by the size of the nodes, or not at all', async (t) => {
   const machine = buildMachine(
     makeHost({
       nodes: [
@@ -150,10 +143,9 @@ t.test('memory of unbound pods counts by the size of the nodes, or not at all', 
   t.equal(proportional.room.memoryLeftOn(0), 24 * GIB);
   t.equal(proportional.room.memoryLeftOn(1), 8 * GIB);
   t.equal(ignoring.room.memoryLeftOn(0), 29 * GIB);
-  t.end();
 });
 
-t.test('hugepages are promised like memory', (t) => {
+await t.test('hugepages are promised like memory', async (t) => {
   const host = makeHost({
     nodes: [
       { id: 0, cores: [1, 1], hugepages: 4 },
@@ -168,10 +160,9 @@ t.test('hugepages are promised like memory', (t) => {
     reasonOf(place(ledger.room, pages(6), 'required')),
     /node 0: 8 MiB of 12 MiB left in pages of 2 MiB; node 1: 4 MiB of 12 MiB left in pages of 2 MiB/,
   );
-  t.end();
 });
 
-t.test('where no node says how much memory it has, memory is not counted', (t) => {
+await t.test('where no node says how much memory it has, memory is not counted', async (t) => {
   const machine = buildMachine(
     {
       ...makeHost({ nodes: [{ id: 0, cores: [1, 1], memoryBytes: 0 }] }),
@@ -181,13 +172,11 @@ t.test('where no node says how much memory it has, memory is not counted', (t) =
   );
   const placed = place(new Ledger(machine, RULES).room, need({ exclusive: 1, memory: GIB }), 'required');
   t.match(placed, { ok: true, nodes: CpuSet.of(0) });
-  t.end();
 });
 
-t.test('many nodes: the search stays bounded', (t) => {
+await t.test('many nodes: the search stays bounded', async (t) => {
   const ledger = new Ledger(buildMachine(evenHost(32, 2, 1), CpuSet.EMPTY), RULES);
   const placed = hold(ledger, 'a', need({ exclusive: 40 }), 'preferred');
   t.equal(placed.nodes.size, 20);
   t.equal(placed.cpus.size, 40);
-  t.end();
 });

@@ -102,83 +102,89 @@ function nodesOfCpus(machine: Machine, cpus: Iterable<number>): ReadonlySet<numb
   return new Set([...cpus].map((cpu) => machine.nodeOf[machine.positions.get(cpu) ?? -1] ?? -1));
 }
 
-t.test('no CPU has two owners, reserved and isolated ones none, and the shared pool is never empty', (t) => {
-  const property = fc.property(randomHost, rules, operations, ({ topology, reserved }, rule, list) => {
-    const ledger = new Ledger(buildMachine(topology, reserved), rule);
-    run(ledger, list, () => {
-      const owned = new Set<number>();
-      for (const { cpus } of ledger.holdings()) {
-        for (const cpu of cpus) {
-          assert.ok(!owned.has(cpu), `CPU ${cpu} has two owners`);
-          assert.ok(!reserved.has(cpu) && !topology.isolatedCpus.has(cpu) && topology.usableCpus.has(cpu));
-          owned.add(cpu);
-        }
-      }
-      const pool = ledger.pool();
-      assert.ok(!pool.isEmpty);
-      assert.ok([...pool].every((cpu) => !owned.has(cpu)));
-      const sharable = topology.usableCpus.minus(topology.isolatedCpus);
-      if (!sharable.isEmpty) assert.ok(reserved.intersect(sharable).isSubsetOf(pool), 'reserved CPUs stay shared');
-      assert.equal(pool.size, ledger.room.poolSize);
-    });
-  });
-  holds(t, 'ownership', property, RUNS);
-  t.end();
-});
-
-t.test('containers of a pod that run together have no CPU in common, and as many as they asked for', (t) => {
-  const property = fc.property(randomHost, rules, operations, ({ topology, reserved }, rule, list) => {
-    const ledger = new Ledger(buildMachine(topology, reserved), rule);
-    run(ledger, list, (added) => {
-      if (added === undefined) return;
-      const { holding, asked } = added;
-      for (const container of asked.containers) {
-        const held = holding.containers.get(container.name);
-        assert.equal(held?.cpus.size ?? 0, container.need.exclusive);
-        assert.ok((held?.cpus ?? holding.cpus).isSubsetOf(holding.cpus));
-        for (const other of asked.containers) {
-          const together = container.kind === other.kind ? container.kind !== 'init' : container.kind === 'sidecar';
-          if (other === container || !together) continue;
-          const theirs = holding.containers.get(other.name)?.cpus;
-          assert.ok(held === undefined || theirs === undefined || !held.cpus.overlaps(theirs));
-        }
-      }
-    });
-  });
-  holds(t, 'containers', property, RUNS);
-  t.end();
-});
-
-t.test('bound shared containers always have their CPUs, and no node promises more memory than it has', (t) => {
-  const property = fc.property(randomHost, rules, operations, ({ topology, reserved }, rule, list) => {
-    const machine = buildMachine(topology, reserved);
-    const ledger = new Ledger(machine, rule);
-    run(ledger, list, () => {
-      machine.nodes.forEach(({ id, memoryBytes }, position) => {
-        let milli = 0;
-        let memory = 0;
-        let sharers = 0;
-        for (const holding of ledger.holdings()) {
-          for (const { shares } of [holding, ...holding.containers.values()]) {
-            for (const share of shares.filter(({ node }) => node === id)) {
-              milli += share.milli;
-              memory += share.memory;
-              sharers += share.shared && machine.nodes[position]?.hasCpus === true ? 1 : 0;
-            }
+await t.test(
+  'no CPU has two owners, reserved and isolated ones none, and the shared pool is never empty',
+  async (t) => {
+    const property = fc.property(randomHost, rules, operations, ({ topology, reserved }, rule, list) => {
+      const ledger = new Ledger(buildMachine(topology, reserved), rule);
+      run(ledger, list, () => {
+        const owned = new Set<number>();
+        for (const { cpus } of ledger.holdings()) {
+          for (const cpu of cpus) {
+            assert.ok(!owned.has(cpu), `CPU ${cpu} has two owners`);
+            assert.ok(!reserved.has(cpu) && !topology.isolatedCpus.has(cpu) && topology.usableCpus.has(cpu));
+            owned.add(cpu);
           }
         }
-        const pool = ledger.room.poolOn(position);
-        assert.ok(pool * 1000 >= milli, `node ${id}: ${milli}m promised, ${pool} CPUs in the pool`);
-        assert.ok(sharers === 0 || pool > 0, `node ${id}: shared containers and no pool`);
-        if (!machine.memoryUnknown) assert.ok(memory <= Math.max(0, memoryBytes - rule.reservedMemory));
+        const pool = ledger.pool();
+        assert.ok(!pool.isEmpty);
+        assert.ok([...pool].every((cpu) => !owned.has(cpu)));
+        const sharable = topology.usableCpus.minus(topology.isolatedCpus);
+        if (!sharable.isEmpty) assert.ok(reserved.intersect(sharable).isSubsetOf(pool), 'reserved CPUs stay shared');
+        assert.equal(pool.size, ledger.room.poolSize);
       });
     });
-  });
-  holds(t, 'promises', property, RUNS);
-  t.end();
-});
+    holds(t, 'ownership', property, RUNS);
+  },
+);
 
-t.test('required comes from one node; and nothing crosses nodes that fits one', (t) => {
+await t.test(
+  'containers of a pod that run together have no CPU in common, and as many as they asked for',
+  async (t) => {
+    const property = fc.property(randomHost, rules, operations, ({ topology, reserved }, rule, list) => {
+      const ledger = new Ledger(buildMachine(topology, reserved), rule);
+      run(ledger, list, (added) => {
+        if (added === undefined) return;
+        const { holding, asked } = added;
+        for (const container of asked.containers) {
+          const held = holding.containers.get(container.name);
+          assert.equal(held?.cpus.size ?? 0, container.need.exclusive);
+          assert.ok((held?.cpus ?? holding.cpus).isSubsetOf(holding.cpus));
+          for (const other of asked.containers) {
+            const together = container.kind === other.kind ? container.kind !== 'init' : container.kind === 'sidecar';
+            if (other === container || !together) continue;
+            const theirs = holding.containers.get(other.name)?.cpus;
+            assert.ok(held === undefined || theirs === undefined || !held.cpus.overlaps(theirs));
+          }
+        }
+      });
+    });
+    holds(t, 'containers', property, RUNS);
+  },
+);
+
+await t.test(
+  'bound shared containers always have their CPUs, and no node promises more memory than it has',
+  async (t) => {
+    const property = fc.property(randomHost, rules, operations, ({ topology, reserved }, rule, list) => {
+      const machine = buildMachine(topology, reserved);
+      const ledger = new Ledger(machine, rule);
+      run(ledger, list, () => {
+        machine.nodes.forEach(({ id, memoryBytes }, position) => {
+          let milli = 0;
+          let memory = 0;
+          let sharers = 0;
+          for (const holding of ledger.holdings()) {
+            for (const { shares } of [holding, ...holding.containers.values()]) {
+              for (const share of shares.filter(({ node }) => node === id)) {
+                milli += share.milli;
+                memory += share.memory;
+                sharers += share.shared && machine.nodes[position]?.hasCpus === true ? 1 : 0;
+              }
+            }
+          }
+          const pool = ledger.room.poolOn(position);
+          assert.ok(pool * 1000 >= milli, `node ${id}: ${milli}m promised, ${pool} CPUs in the pool`);
+          assert.ok(sharers === 0 || pool > 0, `node ${id}: shared containers and no pool`);
+          if (!machine.memoryUnknown) assert.ok(memory <= Math.max(0, memoryBytes - rule.reservedMemory));
+        });
+      });
+    });
+    holds(t, 'promises', property, RUNS);
+  },
+);
+
+await t.test('required comes from one node; and nothing crosses nodes that fits one', async (t) => {
   const property = fc.property(randomHost, rules, operations, ({ topology, reserved }, rule, list) => {
     const machine = buildMachine(topology, reserved);
     const ledger = new Ledger(machine, rule);
@@ -199,10 +205,9 @@ t.test('required comes from one node; and nothing crosses nodes that fits one', 
     });
   });
   holds(t, 'nodes', property, RUNS);
-  t.end();
 });
 
-t.test('a placement on several nodes uses as few as any set of nodes could', (t) => {
+await t.test('a placement on several nodes uses as few as any set of nodes could', async (t) => {
   const property = fc.property(randomHost, rules, operations, ({ topology, reserved }, rule, list) => {
     const machine = buildMachine(topology, reserved);
     const ledger = new Ledger(machine, rule);
@@ -225,10 +230,9 @@ t.test('a placement on several nodes uses as few as any set of nodes could', (t)
     });
   });
   holds(t, 'fewest nodes', property, RUNS);
-  t.end();
 });
 
-t.test('freeing restores exactly what was there before', (t) => {
+await t.test('freeing restores exactly what was there before', async (t) => {
   const property = fc.property(randomHost, rules, operations, pod, ({ topology, reserved }, rule, list, last) => {
     const ledger = new Ledger(buildMachine(topology, reserved), rule);
     run(ledger, list, () => {});
@@ -241,10 +245,9 @@ t.test('freeing restores exactly what was there before', (t) => {
     assert.equal(ledger.pool().toString(), pool);
   });
   holds(t, 'free', property, RUNS);
-  t.end();
 });
 
-t.test('the books are the same in whatever order holdings are entered', (t) => {
+await t.test('the books are the same in whatever order holdings are entered', async (t) => {
   const property = fc.property(
     randomHost,
     rules,
@@ -267,15 +270,13 @@ t.test('the books are the same in whatever order holdings are entered', (t) => {
     },
   );
   holds(t, 'order', property, RUNS);
-  t.end();
 });
 
-t.test('the same question gets the same answer', (t) => {
+await t.test('the same question gets the same answer', async (t) => {
   const property = fc.property(randomHost, rules, operations, pod, ({ topology, reserved }, rule, list, last) => {
     const ledger = new Ledger(buildMachine(topology, reserved), rule);
     run(ledger, list, () => {});
     assert.deepEqual(plan(ledger, 'last', last), plan(ledger, 'last', last));
   });
   holds(t, 'determinism', property, RUNS);
-  t.end();
 });

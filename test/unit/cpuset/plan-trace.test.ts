@@ -11,7 +11,7 @@ function run(lines: readonly string[]): readonly unknown[] {
   return lines.map((line, index) => next(parseTraceLine(line, index + 1)));
 }
 
-t.test('allocates and frees', (t) => {
+await t.test('allocates and frees', async (t) => {
   const results = run([
     '{"op":"alloc","id":"a","cpus":4,"memoryBytes":0,"cpuset":"exclusive","numa":"required"}',
     '{"op":"alloc","id":"b","cpus":0.5,"memoryBytes":1073741824,"cpuset":"shared","numa":"required"}',
@@ -26,10 +26,9 @@ t.test('allocates and frees', (t) => {
     { op: 'free', id: 'a', ok: true },
     { op: 'alloc', id: 'd', ok: true, cpus: '0-7,12-15', mems: '' },
   ]);
-  t.end();
 });
 
-t.test('refuses with a reason and goes on', (t) => {
+await t.test('refuses with a reason and goes on', async (t) => {
   const results = run([
     '{"op":"alloc","id":"a","cpus":9,"cpuset":"exclusive","numa":"required"}',
     '{"op":"alloc","id":"b","cpus":1.5,"cpuset":"exclusive"}',
@@ -44,10 +43,9 @@ t.test('refuses with a reason and goes on', (t) => {
     { ok: true, cpus: '1' },
     { ok: false, reason: /allocated already/ },
   ]);
-  t.end();
 });
 
-t.test('bad lines are named', (t) => {
+await t.test('bad lines are named', async (t) => {
   for (const [line, message] of [
     ['{', /line 7 is not JSON/],
     ['[]', /line 7 is not an operation/],
@@ -61,5 +59,4 @@ t.test('bad lines are named', (t) => {
   ] as const) {
     t.throws(() => parseTraceLine(line, 7), { code: 'INVALID_REQUEST', message }, line);
   }
-  t.end();
 });

@@ -37,7 +37,7 @@ function makeTree(root: string, tree: Tree): void {
   }
 }
 
-t.test('finds and writes a container on v1 with the cgroupfs driver', async (t) => {
+await t.test('finds and writes a container on v1 with the cgroupfs driver', async (t) => {
   const path = `kubepods/burstable/pod${UID}/${ID}`;
   const root = t.testdir();
   makeTree(root, {
@@ -75,7 +75,7 @@ t.test('finds and writes a container on v1 with the cgroupfs driver', async (t) 
   t.equal(await cgroups.write(cgroup, CpuSet.of(1), undefined), false, 'a cgroup that is gone is no error');
 });
 
-t.test('growing takes nested cgroups along on v1', async (t) => {
+await t.test('growing takes nested cgroups along on v1', async (t) => {
   const root = t.testdir();
   makeTree(root, {
     proc: { self: { mountinfo: V1_MOUNTS }, '42': { cgroup: `4:cpuset:/${ID}\n` } },
@@ -99,7 +99,7 @@ t.test('growing takes nested cgroups along on v1', async (t) => {
   t.equal(cpusOf('empty'), '');
 });
 
-t.test('finds and writes a container on v2 with the systemd driver', async (t) => {
+await t.test('finds and writes a container on v2 with the systemd driver', async (t) => {
   const slice = `kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod${UID.replaceAll('-', '_')}.slice`;
   const scope = `${slice}/cri-containerd-${ID}.scope`;
   const root = t.testdir();
@@ -126,7 +126,7 @@ t.test('finds and writes a container on v2 with the systemd driver', async (t) =
   t.equal(readFileSync(join(root, 'sys/fs/cgroup', slice, 'cpu.max'), 'utf8'), 'max');
 });
 
-t.test('says when the cpuset controller is off', async (t) => {
+await t.test('says when the cpuset controller is off', async (t) => {
   const root = t.testdir();
   makeTree(root, {
     proc: { self: { mountinfo: V2_MOUNTS }, '42': { cgroup: `0::/${ID}\n` } },
@@ -141,7 +141,7 @@ t.test('says when the cpuset controller is off', async (t) => {
   });
 });
 
-t.test('never touches the cgroup of a process that is not the container', async (t) => {
+await t.test('never touches the cgroup of a process that is not the container', async (t) => {
   const root = t.testdir();
   makeTree(root, { proc: { self: { mountinfo: V2_MOUNTS }, '42': { cgroup: '0::/system.slice/sshd.service\n' } } });
   const cgroups = await openCgroups(root);
@@ -149,11 +149,11 @@ t.test('never touches the cgroup of a process that is not the container', async 
   t.equal(await cgroups.locate(43, ID, UID), undefined, 'the process is gone');
 });
 
-t.test('a host without cgroups', async (t) => {
+await t.test('a host without cgroups', async (t) => {
   t.equal((await openCgroups(t.testdir())).version, undefined);
 });
 
-t.test('parts of a hierarchy that are mounted for us', (t) => {
+await t.test('parts of a hierarchy that are mounted for us', async (t) => {
   const [mount] = parseCgroupMounts(
     '31 29 0:27 /docker/abc /sys/fs/cgroup/cpu\\040set rw - cgroup cgroup rw,cpuset\nnonsense\n',
   );
@@ -168,10 +168,9 @@ t.test('parts of a hierarchy that are mounted for us', (t) => {
   for (const path of ['/docker/abcd', '/other', '/docker/abc/../x', '/docker/abc/\0']) {
     t.throws(() => directoryOf(mount, path), { code: 'HOST_FAILURE' }, JSON.stringify(path));
   }
-  t.end();
 });
 
-t.test('memberships and the parts of a path', (t) => {
+await t.test('memberships and the parts of a path', async (t) => {
   t.strictSame(parseMemberships('4:cpuset,cpu:/a:b\n0::/x\nrubbish\n'), [
     { controllers: ['cpuset', 'cpu'], path: '/a:b' },
     { controllers: [], path: '/x' },
@@ -182,5 +181,4 @@ t.test('memberships and the parts of a path', (t) => {
   t.equal(podPath(`/kubepods/pod${UID}/${ID}`, UID), `/kubepods/pod${UID}`);
   t.equal(podPath(`/kubepods/${ID}`, UID), undefined);
   t.equal(podPath(`/kubepods/pod/${ID}`, ''), undefined);
-  t.end();
 });
