@@ -30,6 +30,7 @@ export class FilePodView {
   /** When a pod that was there was first not there any more. */
   readonly #absentSince = new Map<string, number>();
   #completeSince: number | undefined;
+  readonly #startedAt: number;
   #goodAt: number | undefined;
   #problem: string | undefined;
 
@@ -41,6 +42,7 @@ export class FilePodView {
     this.#match = match;
     this.#settleMs = settleMs;
     this.#now = now;
+    this.#startedAt = now();
   }
 
   /** Takes in what was read. With a problem, pods that are missing stay as they were. @returns whether anything changed */
@@ -95,8 +97,9 @@ export class FilePodView {
     return waiting.length === 0 ? undefined : Math.min(...waiting);
   }
 
+  /** `ageMs`: since the last read without a problem, or since the start when there was none. */
   status(): { readonly ageMs: number; readonly problem?: string } {
-    const ageMs = this.#goodAt === undefined ? Number.POSITIVE_INFINITY : this.#now() - this.#goodAt;
+    const ageMs = this.#now() - (this.#goodAt ?? this.#startedAt);
     return this.#problem === undefined ? { ageMs } : { ageMs, problem: this.#problem };
   }
 }

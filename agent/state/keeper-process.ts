@@ -2,7 +2,8 @@
 // agent sends, so that neither a damaged file nor a failing disk can take the agent down or hold its event loop up. It
 // imports as little as possible: it runs on every host as long as the agent does.
 import fs from 'node:fs';
-import { open } from 'lmdb';
+import os from 'node:os';
+import { open, type RootDatabase } from 'lmdb';
 import type { KeeperMessage, WriteRequest } from './keeper-protocol.ts';
 import { META_NAME, type StoredPair } from './lmdb-file.ts';
 import { encodeRecord, recordName } from './record.ts';
@@ -23,16 +24,39 @@ function send(message: KeeperMessage): Promise<void> {
   });
 }
 
-process.umask(0o077);
-const database = open<string, string>({
-  path: file,
-  noSubdir: true,
-  encoding: 'string',
-  // A transaction is on disk when it returns, not some time later.
-  overlappingSync: false,
-});
-// LMDB asks for more than the owner's rights whatever the umask was when an older file was made.
-fs.chmodSync(file, 0o600);
+/** The system has no room, rights or resources now; the file may be in order. By number, as LMDB's errors have them. */
+const FOREIGN_ERRORS: ReadonlySet<unknown> = new Set(
+  (['EPERM', 'EACCES', 'EAGAIN', 'ENOMEM', 'ENFILE', 'EMFILE', 'ENOSPC', 'EROFS', 'EDQUOT'] as const).map(
+    (name) => os.constants.errno[name],
+  ),
+);
+
+/** @returns undefined when the system refuses for a reason that is not the file's, which the agent was told then */
+async function openFile(file: string): Promise<RootDatabase<string, string> | undefined> {
+  process.umask(0o077);
+  try {
+    const database = open<string, string>({
+      path: file,
+      noSubdir: true,
+      encoding: 'string',
+      // A transaction is on disk when it returns, not some time later.
+      overlappingSync: false,
+    });
+    // LMDB asks for more than the owner's rights, and an older file keeps those that it has.
+    fs.chmodSync(file, 0o600);
+    return database;
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (!FOREIGN_ERRORS.has(code)) throw error;
+    await send({ kind: 'unreadable', reason: String(error) });
+    return undefined;
+  }
+}
+
+await send({ kind: 'started' });
+const opened = await openFile(file);
+if (opened === undefined) process.exit(1);
+const database = opened;
 
 function write({ changes, meta }: WriteRequest): void {
   database.transactionSync(() => {

@@ -9,8 +9,13 @@ export interface WriteRequest {
   readonly meta: Meta;
 }
 
-/** From the keeper: everything in the database, then `ready`, then one `written` or `refused` per request, in order. */
+/**
+ * From the keeper: `started` before it touches the file, then everything in the database and `ready` (or `unreadable`
+ * for a reason that is not the file's), then one `written` or `refused` per request, in order.
+ */
 export type KeeperMessage =
+  | { readonly kind: 'started' }
+  | { readonly kind: 'unreadable'; readonly reason: string }
   | { readonly kind: 'content'; readonly pairs: readonly StoredPair[] }
   | { readonly kind: 'ready' }
   | { readonly kind: 'written' }

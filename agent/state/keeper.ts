@@ -35,6 +35,7 @@ export class Keeper {
   #stderr = '';
   #end: KeeperEnd | undefined;
   #timedOut = false;
+  #touchedFile = false;
 
   private constructor(file: string, lock: StoreLock) {
     this.#child = fork(siblingModule(import.meta.url, 'keeper-process'), [file], {
@@ -56,7 +57,7 @@ export class Keeper {
           .trim()
           .split('\n')
           .findLast((line) => /error|assert/i.test(line));
-        const suspicious = this.#timedOut || !FOREIGN_SIGNALS.includes(signal);
+        const suspicious = this.#touchedFile && (this.#timedOut || !FOREIGN_SIGNALS.includes(signal));
         resolve({ reason: said === undefined ? how : `${how}: ${said.trim().slice(0, 200)}`, suspicious });
       });
     });
@@ -130,13 +131,17 @@ export class Keeper {
   }
 
   #receive(message: KeeperMessage): void {
-    if (message.kind === 'content') {
-      this.#pairs.push(...message.pairs);
-      return;
-    }
+    if (message.kind === 'content') this.#pairs.push(...message.pairs);
+    else if (message.kind === 'started') this.#touchedFile = true;
+    else this.#settle(message);
+  }
+
+  #settle(message: Exclude<KeeperMessage, { readonly kind: 'content' | 'started' }>): void {
+    if (message.kind === 'unreadable') this.#touchedFile = false;
     const waiter = this.#waiters.shift();
     clearTimeout(waiter?.timer);
-    if (message.kind === 'refused') waiter?.reject(new HoldfastError('HOST_FAILURE', message.reason));
+    if (message.kind === 'refused' || message.kind === 'unreadable')
+      waiter?.reject(new HoldfastError('HOST_FAILURE', message.reason));
     else waiter?.resolve();
   }
 }

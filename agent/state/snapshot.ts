@@ -97,16 +97,18 @@ export async function readSnapshot(directory: string): Promise<SnapshotResult> {
   }
 }
 
-/** Replaces the snapshot; durable when it resolves. A crash on the way leaves the old one. */
+/** Replaces the snapshot; durable when it resolves. A crash or an error on the way leaves the old one. */
 export async function writeSnapshot(directory: string, text: string): Promise<void> {
   const target = path.join(directory, SNAPSHOT_FILE);
   const temporary = `${target}.new`;
-  const file = await fs.open(temporary, 'w', 0o600);
   try {
+    await using file = await fs.open(temporary, 'w', 0o600);
     await file.writeFile(text);
     await file.sync();
-  } finally {
-    await file.close();
+  } catch (error) {
+    // Half a snapshot on a full disk would keep the database from the rest of it.
+    await fs.rm(temporary, { force: true });
+    throw error;
   }
   await fs.rename(temporary, target);
   await syncDirectory(directory);
@@ -114,10 +116,6 @@ export async function writeSnapshot(directory: string, text: string): Promise<vo
 
 /** Makes renames in the directory durable. */
 export async function syncDirectory(directory: string): Promise<void> {
-  const handle = await fs.open(directory, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  await using handle = await fs.open(directory, 'r');
+  await handle.sync();
 }

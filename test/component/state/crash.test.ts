@@ -87,3 +87,22 @@ t.test('kill -9 of the keeper: the agent starts another one and loses nothing', 
   t.equal(again.recovery, undefined);
   t.equal(again.store.entries(COUNTERS).size, 52);
 });
+
+t.test('a keeper that cannot be started says nothing about the file', async (t) => {
+  const directory = await directoryFor(t);
+  const { store } = await openStore({ directory, onProblem: (error) => t.fail(error.message) });
+  await store.commit([put(COUNTERS, 'a', { n: 1 })]);
+  await store.close();
+  const before = process.execArgv;
+  process.execArgv = ['--import=no-such-loader'];
+  try {
+    await t.rejects(openStore({ directory, onProblem: () => {} }), { code: 'HOST_FAILURE' });
+  } finally {
+    process.execArgv = before;
+  }
+  t.notOk((await readdir(directory)).some((name) => name.startsWith('damaged-')));
+  const again = await openStore({ directory, onProblem: (error) => t.fail(error.message) });
+  t.equal(again.recovery, undefined);
+  t.equal(again.store.entries(COUNTERS).size, 1);
+  await again.store.close();
+});

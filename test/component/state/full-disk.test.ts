@@ -14,12 +14,12 @@ const run = promisify(execFile);
 const BLOBS: Table<string> = { name: 'blobs', schema: z.string() };
 const BLOB = 'x'.repeat(20_000);
 
-/** A tmpfs of 2 MiB; undefined where mounting is not allowed. */
+/** A tmpfs of 8 MiB; undefined where mounting is not allowed. */
 async function smallDisk(t: Test): Promise<string | undefined> {
   const directory = await mkdtemp(path.join(os.tmpdir(), 'holdfast-disk-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   try {
-    await run('mount', ['-t', 'tmpfs', '-o', 'size=2m,mode=0700', 'holdfast-test', directory]);
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=8m,mode=0700', 'holdfast-test', directory]);
   } catch (error) {
     t.comment(`skipped: a tmpfs cannot be mounted here: ${String(error)}`);
     return undefined;
@@ -33,7 +33,7 @@ t.test('commits are refused while the disk is full, and nothing else is lost', a
   const disk = await smallDisk(t);
   if (disk === undefined) return;
   const ballast = path.join(disk, 'ballast');
-  await writeFile(ballast, Buffer.alloc(800_000));
+  await writeFile(ballast, Buffer.alloc(6_500_000));
   const directory = path.join(disk, 'state');
   const problems: HoldfastError[] = [];
   const { store } = await openStore({ directory, onProblem: (error) => problems.push(error) });
