@@ -16,7 +16,6 @@ import { emptyRecord, layersOf } from './plan-layers.ts';
 /** A container of the runtime whose policy says that its layer is to be kept. */
 export interface SeenContainer {
   readonly id: ContainerId;
-  readonly attempt: number;
   /** Milliseconds since the epoch. */
   readonly createdAt: number;
   readonly state: ContainerState;

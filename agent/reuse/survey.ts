@@ -145,9 +145,9 @@ async function lookAtContainers(
       layers.upperdirOf(snapshot, signal),
     ]);
     if (parent === undefined || upperdir === undefined) return undefined;
-    const { id, attempt, createdAt, state, image } = container;
+    const { id, createdAt, state, image } = container;
     const isEmpty = await directories.isEmpty(upperdir);
-    return { id, attempt, createdAt, state, image, snapshot, parent, isEmpty };
+    return { id, createdAt, state, image, snapshot, parent, isEmpty };
   });
   return seen.filter((each) => each !== undefined);
 }
