@@ -64,7 +64,8 @@ export function createProgram({ name, args, logPath, ready }: ProgramOptions): P
       const started = spawn(process.execPath, [holdfastExecutable(), ...args], {
         detached: true,
         stdio: ['ignore', log.fd, log.fd],
-        env: { ...process.env, ...env },
+        // As systemd starts it: what Node.js was told for this process (an inspector, a loader) is not for that one.
+        env: { ...process.env, NODE_OPTIONS: '', ...env },
       });
       child = started;
       const serves = async (): Promise<true | undefined> => (hasEnded(started) || (await ready()) ? true : undefined);
