@@ -95,7 +95,10 @@ const RULES: readonly Rule[] = [
       ? `feature ${feature} must not know feature ${other}; they meet in the lifecycle pipeline and in agent/model`
       : undefined;
   },
-  ({ from, to }) => (to === 'agent/wiring.ts' && from !== 'agent/main.ts' ? 'only main.ts knows wiring.ts' : undefined),
+  ({ from, to }) =>
+    to === 'agent/wiring.ts' && from !== 'agent/daemon.ts'
+      ? 'only daemon.ts, the life of the agent, knows wiring.ts'
+      : undefined,
   ({ from, to }) =>
     to === 'agent/main.ts' || to === 'cri-shim/main.ts' ? `${from} must not load a program's entry point` : undefined,
   (edge) =>
