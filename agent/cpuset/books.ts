@@ -4,8 +4,8 @@ import { KeyedMutex } from '../../lib/keyed-mutex.ts';
 import type { CpuSet } from '../model/cpu-set.ts';
 import type { HostTopology } from '../model/host-topology.ts';
 import type { PodUid } from '../model/ids.ts';
-import { del, put, type Store } from '../state/store.ts';
-import { encodeHolding, HOLDINGS, isEmptyHolding, type PodHolding } from './holding.ts';
+import { type Change, del, put, type Store } from '../state/store.ts';
+import { encodeHolding, HOLDINGS, isEmptyHolding, isFirm, type PodHolding } from './holding.ts';
 import { Ledger } from './ledger.ts';
 import { buildMachine } from './machine.ts';
 import type { PlanRules } from './room.ts';
@@ -17,6 +17,15 @@ export interface BooksOptions {
   readonly rules: PlanRules;
   /** Something that schedulers can see has changed. */
   readonly onChange: () => void;
+}
+
+/**
+ * What a change writes. The estimate of an unbound pod's memory is not worth a wait for the disk at every creation: it
+ * is stamped on the pod's containers, and a start finds it there.
+ */
+function recordOf(uid: PodUid, before: PodHolding | undefined, next: PodHolding | undefined): readonly Change[] {
+  if (next !== undefined && isFirm(next)) return [put(HOLDINGS, uid, encodeHolding(next))];
+  return before !== undefined && isFirm(before) ? [del(HOLDINGS, uid)] : [];
 }
 
 export class Books {
@@ -55,8 +64,8 @@ export class Books {
         if (next === undefined) this.#ledger.delete(uid);
         else this.#ledger.set(next);
         try {
-          const change = next === undefined ? del(HOLDINGS, uid) : put(HOLDINGS, uid, encodeHolding(next));
-          await this.#options.store.commit([change]);
+          const changes = recordOf(uid, before, next);
+          if (changes.length > 0) await this.#options.store.commit(changes);
         } catch (error) {
           this.#ledger.restore(uid, before);
           throw error;
@@ -73,7 +82,8 @@ export class Books {
     await this.#mutex.run('', async () => {
       const ledger = this.#emptyLedger(this.#options.topology);
       for (const holding of holdings) ledger.set(holding);
-      const wanted = new Map(holdings.map((holding) => [holding.uid as string, encodeHolding(holding)]));
+      const firm = holdings.filter(isFirm);
+      const wanted = new Map(firm.map((holding) => [holding.uid as string, encodeHolding(holding)]));
       const stored = this.#options.store.entries(HOLDINGS);
       const changes = [
         ...[...stored.keys()].filter((uid) => !wanted.has(uid)).map((uid) => del(HOLDINGS, uid)),
