@@ -11,7 +11,7 @@ import { openStore } from '../../agent/state/open-store.ts';
 import { somePod, TestNode } from '../integration/reuse/node.ts';
 import { type Comparison, formatComparisons, quantile, time } from './measure.ts';
 
-const ROUNDS = 50;
+const ROUNDS = 40;
 const WARM_UP = 3;
 const SIZES_MIB = [1, 1024] as const;
 
