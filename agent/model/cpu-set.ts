@@ -8,6 +8,8 @@ export class CpuSet implements Iterable<number> {
   readonly #sorted: readonly number[];
   /** Made at the first question: most sets are only written down. */
   #members: ReadonlySet<number> | undefined;
+  /** Made at the first question: the same pool is written into hundreds of cgroups. */
+  #text: string | undefined;
 
   private constructor(sorted: readonly number[]) {
     this.#sorted = sorted;
@@ -81,6 +83,7 @@ export class CpuSet implements Iterable<number> {
   }
 
   equals(other: CpuSet): boolean {
+    if (this === other) return true;
     return this.size === other.size && this.#sorted.every((number, index) => other.#sorted[index] === number);
   }
 
@@ -98,6 +101,11 @@ export class CpuSet implements Iterable<number> {
 
   /** The kernel's list format. */
   toString(): string {
+    this.#text ??= this.#format();
+    return this.#text;
+  }
+
+  #format(): string {
     const parts: string[] = [];
     for (let index = 0; index < this.#sorted.length; ) {
       let end = index;
