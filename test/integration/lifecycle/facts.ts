@@ -1,7 +1,7 @@
 // What can be seen on the node, without believing the agent: processes, snapshots, leases; and its books beside them.
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { create } from '@bufbuild/protobuf';
+import { create, type DescMethod, type MessageShape } from '@bufbuild/protobuf';
 import type { Test } from 'tap';
 import { askAgent } from '../../../agent/cli/ask-agent.ts';
 import { CpuSet } from '../../../agent/model/cpu-set.ts';
@@ -12,7 +12,12 @@ import {
   type PodAllocation,
   Topology,
 } from '../../../proto/gen/holdfast/topology/v1/topology_pb.ts';
-import { Leases, ListRequestSchema } from '../../../proto/gen/wire/containerd/leases/v1/leases_pb.ts';
+import {
+  CreateRequestSchema,
+  DeleteRequestSchema,
+  Leases,
+  ListRequestSchema,
+} from '../../../proto/gen/wire/containerd/leases/v1/leases_pb.ts';
 import { ContainerState } from '../../../proto/gen/wire/cri/v1/cri_pb.ts';
 import { settles, type TestNode } from './harness.ts';
 
@@ -75,17 +80,32 @@ export async function assertNoDoubleUse(t: Test, node: TestNode): Promise<void> 
   await settles(t, 'no CPU is used twice', [], () => findDoubleUse(node));
 }
 
-/** Leases of kept layers. */
-export async function leasesOf({ containerd }: TestNode): Promise<readonly string[]> {
+/** Calls containerd's own API in the namespace of CRI. */
+async function callContainerd<Method extends DescMethod & { readonly methodKind: 'unary' }>(
+  { containerd }: TestNode,
+  method: Method,
+  request: MessageShape<Method['input']>,
+): Promise<MessageShape<Method['output']>> {
   const client = connectUnix(containerd.socketPath);
   try {
-    const request = create(ListRequestSchema, { filters: ['labels."holdfast.dev/pod-uid"'] });
     const metadata = { 'containerd-namespace': 'k8s.io' };
-    const { leases } = await callUnary(client, Leases.method.list, request, { timeoutMs: TIMEOUT_MS, metadata });
-    return leases.map(({ id }) => id);
+    return await callUnary(client, method, request, { timeoutMs: TIMEOUT_MS, metadata });
   } finally {
     client.close();
   }
+}
+
+/** Leases of kept layers. */
+export async function leasesOf(node: TestNode): Promise<readonly string[]> {
+  const request = create(ListRequestSchema, { filters: ['labels."holdfast.dev/pod-uid"'] });
+  return (await callContainerd(node, Leases.method.list, request)).leases.map(({ id }) => id);
+}
+
+/** What nothing refers to goes: deleting a lease synchronously returns when containerd has collected its garbage. */
+export async function collectGarbage(node: TestNode): Promise<void> {
+  const id = 'garbage-collection';
+  await callContainerd(node, Leases.method.create, create(CreateRequestSchema, { id }));
+  await callContainerd(node, Leases.method.delete, create(DeleteRequestSchema, { id, sync: true }));
 }
 
 /** Layers on the disk, those of the images among them. */
@@ -94,8 +114,9 @@ export async function snapshotsOf({ containerd }: TestNode): Promise<readonly st
   return (await readdir(folder)).toSorted();
 }
 
-/** Everything that stays on the node when its pods are gone. */
+/** Everything that stays on the node when its pods are gone, beyond what containerd itself would collect. */
 export async function remainsOf(node: TestNode): Promise<unknown> {
+  await collectGarbage(node);
   return {
     containers: (await node.direct.listContainers()).map(({ id }) => id),
     sandboxes: (await node.direct.listPodSandboxes()).map(({ id }) => id),
