@@ -45,17 +45,22 @@ export class SharedPool {
     return failures;
   }
 
-  /** {@link spread} that nobody waits for: the pool grew, or the new owner is still to come and will wait. */
+  /** {@link spread}, with a mask that cannot be published logged: containers are moved all the same. */
+  async spreadAnyway(): Promise<readonly Failure[]> {
+    const { applier, logger, metrics } = this.#options;
+    try {
+      return await this.spread();
+    } catch (error) {
+      metrics.failures.inc({ what: 'mask' });
+      logger.warn({ error: describeError(error) }, 'the shared CPU mask could not be published; trying again');
+      return await applier.move();
+    }
+  }
+
+  /** {@link spreadAnyway} that nobody waits for: the pool grew, or the new owner is still to come and will wait. */
   spreadLater(): void {
-    const { logger, metrics } = this.#options;
-    const spreading = this.spread()
-      .then(
-        (failures) => this.logFailures(failures),
-        (error: unknown) => {
-          metrics.failures.inc({ what: 'mask' });
-          logger.warn({ error: describeError(error) }, 'the shared pool could not be brought to the host');
-        },
-      )
+    const spreading = this.spreadAnyway()
+      .then((failures) => this.logFailures(failures))
       .finally(() => this.#background.delete(spreading));
     this.#background.add(spreading);
   }

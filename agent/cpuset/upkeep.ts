@@ -41,7 +41,7 @@ export async function recoverBooks(options: UpkeepOptions, signal: AbortSignal):
 /** Publishes the mask, learns which containers there are, compares them with the kernel and repairs what differs. */
 export async function compareAll(options: UpkeepOptions, signal: AbortSignal): Promise<void> {
   const { runtime, members, applier, teller, pool } = options;
-  const unmoved = await pool.spread();
+  const unmoved = await pool.spreadAnyway();
   const before = members.ids();
   const listed = await runtime.listContainers(signal);
   const told = teller.stored();

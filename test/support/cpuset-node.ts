@@ -146,6 +146,8 @@ export class CpusetNode {
   readonly specs = new Map<string, OciSpec>();
   readonly masks: string[] = [];
   readonly logs: string[] = [];
+  /** Thrown whenever the mask is to be published. */
+  maskFailure: Error | undefined;
   readonly #options: NodeOptions;
   readonly #pids = new Map<ContainerId, number>();
   readonly #pods = new Map<string, Pod>();
@@ -211,6 +213,7 @@ export class CpusetNode {
         reservedMemory: 0,
       },
       publishMask: async ({ cpus }) => {
+        if (this.maskFailure !== undefined) throw this.maskFailure;
         if (!dead) this.masks.push(cpus.toString());
       },
       onChange: () => {},

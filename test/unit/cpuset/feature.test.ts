@@ -436,3 +436,20 @@ await t.test('holdings of pods without containers end too', async (t) => {
   await node.endPod('a');
   t.strictSame(node.feature.pods(), []);
 });
+
+await t.test('a mask that cannot be published keeps owners from starting, and nothing else', async (t) => {
+  const node = await startNode(t, evenHost(1, 4, 1));
+  await node.runPod({ uid: 'a' });
+  const neighbour = await node.run('a', 'app', makeNeed(1));
+  node.maskFailure = new Error('read-only file system');
+  await node.runPod({ uid: 'b', policy: EXCLUSIVE });
+  await node.create('b', 'app', makeNeed(1));
+  await t.rejects(node.created('b', 'app', makeNeed(1)), /read-only file system/);
+  node.write(neighbour, 'cpuset.cpus', '0-3');
+  await node.feature.reconcile(signal());
+  t.equal(node.cpusOf(neighbour), '1-3', 'drift is repaired all the same');
+  t.match(node.logs.join(''), /the shared CPU mask could not be published/);
+  node.maskFailure = undefined;
+  await node.created('b', 'app', makeNeed(1));
+  t.equal(node.masks.at(-1), '1-3');
+});
