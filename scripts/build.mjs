@@ -57,7 +57,12 @@ function writeStamp(path, timeMs) {
 /** Runs a program of node_modules/.bin; what it prints is shown only when it fails. */
 function run(program, args) {
   const path = `${join(ROOT, 'node_modules', '.bin')}:${process.env.PATH}`;
-  const result = spawnSync(program, args, { cwd: ROOT, env: { ...process.env, PATH: path }, encoding: 'utf8' });
+  // Loaders that NODE_OPTIONS may name (tap's does) cannot load these programs; env(1) takes it away for good.
+  const result = spawnSync('env', ['-u', 'NODE_OPTIONS', program, ...args], {
+    cwd: ROOT,
+    env: { ...process.env, PATH: path },
+    encoding: 'utf8',
+  });
   if (result.status === 0) return true;
   process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}${result.error?.message ?? ''}\n`);
   process.stderr.write(`holdfast: ${program} ${args.join(' ')} failed; nothing was built\n`);
