@@ -133,14 +133,14 @@ function containerResources(
 type ResourceOf = (container: ContainerDescription) => number | undefined;
 
 /** What a pod needs at most at one time: its containers together, or one init container where that needs more. */
-function podSum({ initContainers = [], containers }: PodDescription, valueOf: ResourceOf): number {
-  const together = containers.reduce((sum, container) => sum + (valueOf(container) ?? 0), 0);
-  return Math.max(together, ...initContainers.map((container) => valueOf(container) ?? 0));
+function podSum({ initContainers = [], containers }: PodDescription, amountOf: ResourceOf): number {
+  const together = containers.reduce((sum, container) => sum + (amountOf(container) ?? 0), 0);
+  return Math.max(together, ...initContainers.map((container) => amountOf(container) ?? 0));
 }
 
 /** As {@link podSum}; undefined when one container has no value, which leaves the pod's cgroup unlimited. */
-function podSumIfAll(pod: PodDescription, valueOf: ResourceOf): number | undefined {
-  return allContainers(pod).every((container) => valueOf(container) !== undefined) ? podSum(pod, valueOf) : undefined;
+function podSumIfAll(pod: PodDescription, amountOf: ResourceOf): number | undefined {
+  return allContainers(pod).every((container) => amountOf(container) !== undefined) ? podSum(pod, amountOf) : undefined;
 }
 
 export function podCgroupLimits(pod: PodDescription): PodCgroupLimits {
