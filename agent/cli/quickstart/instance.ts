@@ -64,10 +64,20 @@ export function parseMountsBelow(mountinfo: string, directory: string): readonly
     .reverse();
 }
 
+const UNMOUNT_ROUNDS = 5;
+
 async function unmountBelow(directory: string): Promise<void> {
-  const mounts = parseMountsBelow(await readFile('/proc/self/mountinfo', 'utf8'), directory);
-  // Lazily: a process of another container may still be going through its death.
-  if (mounts.length > 0) await run('umount', ['--lazy', '--', ...mounts]);
+  for (let round = 1; ; round += 1) {
+    const mounts = parseMountsBelow(await readFile('/proc/self/mountinfo', 'utf8'), directory);
+    if (mounts.length === 0) return;
+    try {
+      // Lazily: a process of another container may still be going through its death.
+      await run('umount', ['--lazy', '--', ...mounts]);
+    } catch (error) {
+      // Two programs that start at once remove the same remains, and one of them comes too late for some.
+      if (round === UNMOUNT_ROUNDS) throw error;
+    }
+  }
 }
 
 /** Sockets that killed shims left outside the directory; their addresses are in the bundles of the tasks. */
