@@ -1,14 +1,13 @@
 // The one place where the agent's parts are built and joined.
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { equals } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
 import { Counter, type Registry as MetricsRegistry } from 'prom-client';
 import { describeError } from '../lib/errors.ts';
 import { failpointFromEnvironment } from '../lib/failpoint.ts';
 import { Admin } from '../proto/gen/holdfast/admin/v1/admin_pb.ts';
 import { Lifecycle } from '../proto/gen/holdfast/lifecycle/v1/lifecycle_pb.ts';
-import { HostTopologySchema, Topology } from '../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import { Topology } from '../proto/gen/holdfast/topology/v1/topology_pb.ts';
 import { adminHandlers } from './api/admin-service.ts';
 import { recordCalls } from './api/call-metrics.ts';
 import { Changes } from './api/changes.ts';
@@ -16,7 +15,8 @@ import { implement } from './api/grpc-server.ts';
 import { lifecycleHandlers } from './api/lifecycle-service.ts';
 import { createRegistry, type MetricsServer, serveMetrics } from './api/metrics-server.ts';
 import { type AgentSockets, openSockets } from './api/sockets.ts';
-import { type TopologyView, topologyHandlers } from './api/topology-service.ts';
+import { topologyHandlers } from './api/topology-service.ts';
+import { createTopologyView } from './api/topology-view.ts';
 import { readKubeletConfig } from './cluster/kubelet-config.ts';
 import { openPodSource } from './cluster/open-pod-source.ts';
 import { configToPlain } from './config/format.ts';
@@ -30,6 +30,7 @@ import type { Feature, StatusLine } from './lifecycle/feature.ts';
 import { Holdings } from './lifecycle/holdings.ts';
 import { LifecycleLocks } from './lifecycle/locks.ts';
 import { Pipeline } from './lifecycle/pipeline.ts';
+import type { PolicyRules } from './lifecycle/plan-policy.ts';
 import { Registry } from './lifecycle/registry.ts';
 import { Subjects } from './lifecycle/subjects.ts';
 import { Upkeep } from './lifecycle/upkeep.ts';
@@ -39,7 +40,6 @@ import { createReuse } from './reuse/feature.ts';
 import { openRuntime } from './runtime/containerd.ts';
 import { type Job, startJob } from './schedule.ts';
 import { openStore } from './state/open-store.ts';
-import { publishTopology } from './topology/publish.ts';
 import { readHostTopology } from './topology/read-topology.ts';
 
 export interface WiringOptions {
@@ -146,7 +146,14 @@ function buildLifecycle(
   });
   const registry = new Registry();
   const locks = new LifecycleLocks();
-  const policyRules = { ...config.policy, namespaces: new Map(Object.entries(config.policy.namespaces)) };
+  const policyRules: PolicyRules = {
+    ...config.policy,
+    namespaces: new Map(Object.entries(config.policy.namespaces)),
+    turnedOff: [
+      ...(config.reuse.enabled ? [] : (['reuse'] as const)),
+      ...(config.cpuset.enabled ? [] : (['exclusive', 'required'] as const)),
+    ],
+  };
   const holdings = new Holdings({
     features,
     registry,
@@ -198,8 +205,10 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
   const { store, podSource, runtime } = outside;
   const changes = new Changes();
   const { cpuset, reuse } = buildFeatures(options, outside, metrics, changes);
-  // The layer is handed over last: whatever can still refuse a container comes before it.
-  const features: readonly Feature[] = [cpuset, reuse];
+  // The layer is handed over last: whatever can still refuse a container comes before it. Turned off, cpuset leaves every
+  // cgroup alone; reuse still looks after the layers that it has, and no pod gets a new one.
+  const features: readonly Feature[] = config.cpuset.enabled ? [cpuset, reuse] : [reuse];
+  if (!config.cpuset.enabled) await rm(join(config.paths.run, SHARED_MASK_FILE), { force: true });
   const { pipeline, upkeep } = buildLifecycle(options, outside, features, metrics);
   let runtimeName = 'runtime not seen yet';
   let sockets: AgentSockets | undefined;
@@ -210,20 +219,12 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
     podSourceLine(outside),
     ...features.flatMap((feature) => feature.status?.() ?? []),
   ];
-  let { topology } = outside;
-  const view: TopologyView = {
-    topology: (version) => publishTopology(topology, cpuset.view(), { version, nodeName: config.nodeName }),
-    allocations: () => cpuset.allocations(),
-    planPlacement: (request) => cpuset.planPlacement(request),
-  };
+  const view = createTopologyView(config.nodeName, outside.topology, config.cpuset.enabled ? cpuset : undefined);
   /** CPUs go offline and come online; the kernel tells nobody, so the host is read again. */
   const refreshTopology = async (signal: AbortSignal): Promise<void> => {
-    const now = (await readHostTopology(config.paths.hostRoot, signal)).topology;
-    const published = { version: 0n, nodeName: '' };
-    const [before, after] = [topology, now].map((host) => publishTopology(host, cpuset.view(), published));
-    if (before !== undefined && after !== undefined && equals(HostTopologySchema, before, after)) return;
-    topology = now;
-    await cpuset.topologyChanged(now);
+    const { topology } = await readHostTopology(config.paths.hostRoot, signal);
+    if (!view.replace(topology)) return;
+    await cpuset.topologyChanged(topology);
     changes.announce();
   };
   const admin = adminHandlers({

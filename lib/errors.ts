@@ -57,7 +57,7 @@ export function describeError(error: unknown): string {
   return `${error.message}${cause}`.replaceAll('\n', ' ');
 }
 
-/** Narrows to Node's system errors, whose `code` is an errno name such as `ENOENT`. */
-export function isErrno(error: unknown, ...codes: readonly string[]): error is NodeJS.ErrnoException {
+/** Narrows to Node's system errors with one of the errno names, such as `ENOENT`. */
+export function isErrno(error: unknown, ...codes: readonly [string, ...string[]]): error is NodeJS.ErrnoException {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' && codes.includes(error.code);
 }

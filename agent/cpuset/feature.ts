@@ -22,6 +22,7 @@ import type {
   SandboxCreating,
   StatusLine,
 } from '../lifecycle/feature.ts';
+import type { AllocationView } from '../model/allocation-view.ts';
 import type { CpuSet } from '../model/cpu-set.ts';
 import type { HostTopology } from '../model/host-topology.ts';
 import type { PodUid } from '../model/ids.ts';
@@ -40,7 +41,7 @@ import { SharedPool } from './shared-pool.ts';
 import { writeStamp } from './stamp.ts';
 import { Teller } from './teller.ts';
 import { compareAll, recoverBooks, type UpkeepOptions } from './upkeep.ts';
-import { type AllocationView, allocationView, listAllocations, statusLines } from './view.ts';
+import { allocationView, listAllocations, statusLines } from './view.ts';
 
 export interface CpusetParts {
   readonly store: Store;

@@ -2,28 +2,15 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ListAllocationsResponseSchema } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
 import type { StatusLine } from '../lifecycle/feature.ts';
+import type { AllocationView, NodeAllocation } from '../model/allocation-view.ts';
 import type { CpuSet } from '../model/cpu-set.ts';
 import type { PodUid } from '../model/ids.ts';
-import { type Bytes, bytes } from '../model/quantity.ts';
+import { bytes } from '../model/quantity.ts';
 import type { PodHolding } from './holding.ts';
 import type { Ledger } from './ledger.ts';
 import { cpusWhere } from './machine.ts';
 import { describeMember, type Member } from './members.ts';
 import { formatMemory } from './plan-reasons.ts';
-
-/** What is handed out on one NUMA node. */
-export interface NodeAllocation {
-  readonly allocatableCpus: CpuSet;
-  readonly freeCpus: CpuSet;
-  readonly sharedCpus: CpuSet;
-  readonly memoryAvailableBytes: Bytes;
-}
-
-export interface AllocationView {
-  readonly reservedCpus: CpuSet;
-  /** By node number. */
-  readonly nodes: ReadonlyMap<number, NodeAllocation>;
-}
 
 export function allocationView({ room, machine }: Ledger): AllocationView {
   const nodes = machine.nodes.map((node, index): readonly [number, NodeAllocation] => {

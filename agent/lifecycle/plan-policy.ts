@@ -15,6 +15,8 @@ export interface PolicyRules {
   /** What becomes of a pod that asks for what its namespace is denied. */
   readonly onDenied: 'refuse' | 'ignore';
   readonly defaults: NamespaceRules['defaults'];
+  /** What no pod of this node can have, because the feature is turned off. */
+  readonly turnedOff: readonly DeniableValue[];
   readonly namespaces: ReadonlyMap<string, NamespaceRules>;
 }
 
@@ -58,7 +60,7 @@ export function planPolicy(
 ): PolicyDecision {
   const ofNamespace = rules.namespaces.get(namespace);
   const asked = parsePodPolicy(annotations, { ...DEFAULT_POLICY, ...rules.defaults, ...ofNamespace?.defaults });
-  const deny = ofNamespace?.deny ?? [];
+  const deny = [...rules.turnedOff, ...(ofNamespace?.deny ?? [])];
   const podWide = withoutDenied(asked, deny);
   const ignored = [...podWide.removed];
   const containers = new Map<string, ContainerPolicy>();
@@ -70,7 +72,7 @@ export function planPolicy(
   if (ignored.length > 0 && rules.onDenied === 'refuse') {
     throw new HoldfastError(
       'NOT_GRANTED',
-      `namespace ${namespace} may not have ${ignored.join(', ')}; ask whoever runs this node to remove it from policy.namespaces.${namespace}.deny, or change the pod's annotations`,
+      `on this node namespace ${namespace} may not have ${ignored.join(', ')}; change the pod's annotations, or ask whoever runs the node to change policy.namespaces.${namespace}.deny${rules.turnedOff.length > 0 ? ', cpuset.enabled or reuse.enabled' : ''} in its configuration`,
     );
   }
   return { policy: { ...podWide.policy, containers }, ignored };

@@ -1,29 +1,10 @@
 // What schedulers and people read: the host's topology together with what is handed out. Pure.
 import { create } from '@bufbuild/protobuf';
 import { type HostTopology, HostTopologySchema } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import type { AllocationView, NodeAllocation } from '../model/allocation-view.ts';
 import { CpuSet } from '../model/cpu-set.ts';
 import type { HostTopology as Host, NumaNode } from '../model/host-topology.ts';
-import { type Bytes, bytes } from '../model/quantity.ts';
-
-/** What is handed out on one NUMA node. */
-export interface NodeAllocation {
-  /** May be owned exclusively. */
-  readonly allocatableCpus: CpuSet;
-  /** Of those, not owned now. */
-  readonly freeCpus: CpuSet;
-  /** Where shared containers run now; reserved CPUs are among them. */
-  readonly sharedCpus: CpuSet;
-  /** Memory minus what placed pods were promised. */
-  readonly memoryAvailableBytes: Bytes;
-}
-
-/** Who may use what, as the cpuset feature knows it. */
-export interface AllocationView {
-  /** Kept for the system: never owned exclusively. */
-  readonly reservedCpus: CpuSet;
-  /** By node number; a node that is not in it has nothing to hand out. */
-  readonly nodes: ReadonlyMap<number, NodeAllocation>;
-}
+import { bytes } from '../model/quantity.ts';
 
 export interface PublishedAs {
   /** Grows with every change; 0 where nobody counts. */

@@ -102,7 +102,7 @@ async function readdirOrEmpty(directory: string): Promise<readonly string[]> {
   });
 }
 
-async function ignoring(work: Promise<unknown>, ...codes: readonly string[]): Promise<void> {
+async function ignoring(work: Promise<unknown>, ...codes: readonly [string, ...string[]]): Promise<void> {
   await work.catch((error: unknown) => {
     if (!isErrno(error, ...codes)) throw error;
   });

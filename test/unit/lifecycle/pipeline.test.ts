@@ -33,7 +33,7 @@ function build(features: readonly Feature[]) {
     onChange: () => () => {},
     close: () => {},
   };
-  const policyRules = { onDenied: 'refuse', defaults: {}, namespaces: new Map() } as const;
+  const policyRules = { onDenied: 'refuse', defaults: {}, turnedOff: [], namespaces: new Map() } as const;
   const locks = new LifecycleLocks();
   const subjects = new Subjects({ registry, runtime, podSource, policyRules, logger });
   const holdings = new Holdings({

@@ -4,6 +4,7 @@ import { isDefaultPolicy, type PolicyRules, planPolicy } from '../../../agent/li
 const rules: PolicyRules = {
   onDenied: 'refuse',
   defaults: { numa: 'preferred' },
+  turnedOff: [],
   namespaces: new Map([
     ['db', { defaults: { restart: 'reuse' }, deny: [] }],
     ['guest', { defaults: {}, deny: ['exclusive', 'required'] }],
@@ -33,8 +34,20 @@ t.test('or ignored, and said to be', async (t) => {
   t.same(ignored, ['cpuset "exclusive"', 'numa "required"']);
 });
 
+t.test('a feature that is turned off is had by nobody', async (t) => {
+  const off: PolicyRules = { ...rules, turnedOff: ['reuse'] };
+  t.throws(() => planPolicy('other', { 'holdfast.dev/restart': 'reuse' }, off), {
+    code: 'NOT_GRANTED',
+    message: /reuse.enabled/,
+  });
+  t.match(planPolicy('db', {}, { ...off, onDenied: 'ignore' }), {
+    policy: { restart: 'rebuild' },
+    ignored: ['restart "reuse"'],
+  });
+});
+
 t.test('a default policy is one that changes nothing', async (t) => {
-  const plain: PolicyRules = { onDenied: 'refuse', defaults: {}, namespaces: new Map() };
+  const plain: PolicyRules = { onDenied: 'refuse', defaults: {}, turnedOff: [], namespaces: new Map() };
   t.ok(isDefaultPolicy(planPolicy('a', {}, plain).policy));
   t.notOk(isDefaultPolicy(planPolicy('a', { 'web.holdfast.dev/restart': 'reuse' }, plain).policy));
 });

@@ -1,0 +1,23 @@
+// What is handed out on the host, by NUMA node: what the cpuset feature knows and the topology that schedulers read shows.
+import type { CpuSet } from './cpu-set.ts';
+import type { Bytes } from './quantity.ts';
+
+/** What is handed out on one NUMA node. */
+export interface NodeAllocation {
+  /** May be owned exclusively. */
+  readonly allocatableCpus: CpuSet;
+  /** Of those, not owned now. */
+  readonly freeCpus: CpuSet;
+  /** Where shared containers run now; reserved CPUs are among them. */
+  readonly sharedCpus: CpuSet;
+  /** Memory minus what placed pods were promised. */
+  readonly memoryAvailableBytes: Bytes;
+}
+
+/** Who may use what, as the cpuset feature knows it. */
+export interface AllocationView {
+  /** Kept for the system: never owned exclusively. */
+  readonly reservedCpus: CpuSet;
+  /** By node number; a node that is not in it has nothing to hand out. */
+  readonly nodes: ReadonlyMap<number, NodeAllocation>;
+}
