@@ -1,7 +1,8 @@
 // The feature's view of its records: in memory for reading, durable before it changes.
+import { type Bytes, bytes } from '../model/quantity.ts';
 import { type Change, del, put, type Store } from '../state/store.ts';
 import { type ContainerLayers, DROPS, JOURNAL, type JournalEntry, type Kept, LAYERS } from './layer.ts';
-import { isEmptyRecord } from './plan-layers.ts';
+import { isEmptyRecord, layersOf } from './plan-layers.ts';
 
 /** What one commit changes; an absent field stays as it is. */
 export interface Write {
@@ -44,6 +45,14 @@ export class LayerBook {
 
   drops(): ReadonlyMap<string, Kept> {
     return this.#drops;
+  }
+
+  /** How many layers containers hold and leases keep, and how large the kept ones are as far as they were measured. */
+  totals(): { readonly attached: number; readonly kept: number; readonly keptBytes: Bytes } {
+    const all = [...this.#layers.values()].flatMap(layersOf);
+    const kept = all.filter(({ holder }) => holder.kind === 'kept');
+    const keptBytes = bytes(kept.reduce((sum, { measured }) => sum + (measured?.size ?? 0), 0));
+    return { attached: all.length - kept.length, kept: kept.length, keptBytes };
   }
 
   /** All or nothing; durable when it resolves. A record without layers is removed. */

@@ -1,13 +1,10 @@
-// Measures layers off the CRI path (the snapshotter walks all their files), a few at a time, and gives kept ones up that
-// exceed the budget.
+// Measures layers off the CRI path (the snapshotter walks all their files), a few at a time.
 import { describeError } from '../../lib/errors.ts';
 import type { KeyedMutex } from '../../lib/keyed-mutex.ts';
-import { formatBytes } from '../model/quantity.ts';
 import type { LayerStore } from '../runtime/runtime.ts';
-import { logFields, type ReuseContext } from './context.ts';
-import { type ContainerLayers, type Layer, nameOf } from './layer.ts';
-import { type GivenUp, planBudget } from './plan-budget.ts';
-import { layersOf, measured, without } from './plan-layers.ts';
+import type { ReuseContext } from './context.ts';
+import type { ContainerLayers, Layer } from './layer.ts';
+import { layersOf, measured } from './plan-layers.ts';
 
 /** Walking large layers is hard on the disk: so many in one round. */
 const PER_ROUND = 4;
@@ -58,33 +55,4 @@ export async function measureLayers(
       );
     }
   }
-}
-
-/** Gives up the kept layers that are too old or too many, and says so. */
-export async function keepWithinBudget(context: ReuseContext, locks: KeyedMutex, signal: AbortSignal): Promise<void> {
-  const { book, now, options } = context;
-  for (const { key, kept } of planBudget(book.allLayers(), options, now())) {
-    await locks.run(
-      key,
-      async () => {
-        // The layer may have been handed over while this waited for its turn.
-        const still = planBudget(book.allLayers(), options, now()).find((each) => each.kept.lease === kept.lease);
-        if (still !== undefined && book.entry(key) === undefined) await giveUp(context, still);
-      },
-      signal,
-    );
-  }
-}
-
-async function giveUp(context: ReuseContext, { key, layers, kept, why }: GivenUp): Promise<void> {
-  const { book, metrics, notices, logger, options } = context;
-  const size = layersOf(layers).find(({ snapshot }) => snapshot.key === kept.snapshot.key)?.measured?.size;
-  await book.write(key, { layers: without(layers, kept.snapshot), dropped: [kept] });
-  metrics.givenUp.inc({ reason: why });
-  const { budgetBytes, maxAgeMs } = options;
-  const text = `the kept writable layer of ${nameOf(layers)}${size === undefined ? '' : ` (${formatBytes(size)})`} was given up: ${
-    why === 'age' ? 'it was kept longer than reuse.maxAge allows' : 'all kept layers together exceed reuse.budget'
-  }`;
-  notices.add(text);
-  logger.warn({ ...logFields(layers), why, size, budgetBytes, maxAgeMs }, text);
 }

@@ -1,7 +1,6 @@
 // The feature's metrics, all with the prefix holdfast_reuse_.
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { LayerBook } from './book.ts';
-import { layersOf } from './plan-layers.ts';
 
 export interface ReuseMetrics {
   readonly handovers: Counter;
@@ -19,21 +18,16 @@ export function createMetrics(registry: Registry, book: LayerBook): ReuseMetrics
     labelNames: ['state'],
     registers,
     collect: () => {
-      const all = [...book.allLayers().values()].flatMap(layersOf);
-      const kept = all.filter(({ holder }) => holder.kind === 'kept');
-      layers.set({ state: 'kept' }, kept.length);
-      layers.set({ state: 'attached' }, all.length - kept.length);
+      const { attached, kept } = book.totals();
+      layers.set({ state: 'attached' }, attached);
+      layers.set({ state: 'kept' }, kept);
     },
   });
   const keptBytes: Gauge = new Gauge({
     name: 'holdfast_reuse_kept_bytes',
     help: 'Size of the kept layers as last measured.',
     registers,
-    collect: () => {
-      const all = [...book.allLayers().values()].flatMap(layersOf);
-      const kept = all.filter(({ holder }) => holder.kind === 'kept');
-      keptBytes.set(kept.reduce((sum, { measured }) => sum + (measured?.size ?? 0), 0));
-    },
+    collect: () => keptBytes.set(book.totals().keptBytes),
   });
   const unfinished: Gauge = new Gauge({
     name: 'holdfast_reuse_unfinished_changes',

@@ -2,7 +2,6 @@
 import type { StatusLine } from '../lifecycle/feature.ts';
 import { bytes, formatBytes } from '../model/quantity.ts';
 import type { ReuseContext } from './context.ts';
-import { layersOf } from './plan-layers.ts';
 
 const SUBJECT = 'reuse';
 /** Warnings of the last day are shown. */
@@ -10,11 +9,9 @@ const NOTICES_WITHIN_MS = 24 * 60 * 60 * 1000;
 
 /** How many layers there are, what is unfinished, and the latest warnings. */
 export function statusLines({ book, notices, options }: ReuseContext): readonly StatusLine[] {
-  const all = [...book.allLayers().values()].flatMap(layersOf);
-  const kept = all.filter(({ holder }) => holder.kind === 'kept');
-  const size = bytes(kept.reduce((sum, { measured }) => sum + (measured?.size ?? 0), 0));
+  const { attached, kept, keptBytes } = book.totals();
   const budget = formatBytes(bytes(options.budgetBytes));
-  const counts = `${all.length - kept.length} layers attached, ${kept.length} kept (${formatBytes(size)} of ${budget})`;
+  const counts = `${attached} layers attached, ${kept} kept (${formatBytes(keptBytes)} of ${budget})`;
   const unfinished = book.allEntries().size;
   return [
     { subject: SUBJECT, level: 'ok', text: counts },

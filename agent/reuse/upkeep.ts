@@ -1,9 +1,10 @@
 // What happens away from the CRI calls: recovery at the start, and a round of upkeep on a schedule.
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 import type { KeyedMutex } from '../../lib/keyed-mutex.ts';
+import { keepWithinBudget } from './budget.ts';
 import { layersOfRuntime, type ReuseContext } from './context.ts';
 import { DROPS_LOCK, dropAll } from './drop-layers.ts';
-import { keepWithinBudget, measureLayers } from './measure.ts';
+import { measureLayers } from './measure.ts';
 import { resolveEntry } from './resolve.ts';
 import { bringTogether, needsAttention, takeSurvey } from './survey.ts';
 
