@@ -63,6 +63,9 @@ export class Supervisor {
   }
 }
 
+/** A point that every start passes tells nothing new after some of them. */
+const ENOUGH_DEATHS = 3;
+
 /** A default container that is created and not started: its place must follow the pool all the same. */
 async function createWaiting({ kubelet }: TestNode): Promise<{ readonly pod: PodDescription; readonly id: string }> {
   const pod = neighbour();
@@ -79,15 +82,16 @@ export async function liveWithDeaths(t: Test, node: TestNode, supervisor: Superv
   let history = '';
   let confinement: Confinement | undefined;
 
-  const phase = async <Result>(what: string, work: () => Promise<Result>): Promise<Result> => {
-    await node.arm(point);
+  const phase = async <Result>(what: string, work: () => Promise<Result>, again = false): Promise<Result> => {
     const deaths = supervisor.deaths;
+    if (!again || deaths - deathsBefore < ENOUGH_DEATHS) await node.arm(point);
     const result = await retrying(`${what} with ${point}`, work);
     t.comment(`${what}: ${supervisor.deaths - deaths} deaths`);
     return result;
   };
   const runs = async (what: string, lost: 'again' | 'next'): Promise<string> => {
-    const id = await phase(what, async () => ensureRunning(kubelet, await ensureSandbox(kubelet, pod), lost));
+    const start = async (): Promise<string> => ensureRunning(kubelet, await ensureSandbox(kubelet, pod), lost);
+    const id = await phase(what, start, true);
     history = `${history} started`.trim();
     if (confinement === undefined) await retrying('the note', () => leaveNote(kubelet, id));
     t.equal(await dataOf(kubelet, id), `${history} noted`, `${what}: the data is there`);
