@@ -7,7 +7,10 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import { status } from '@grpc/grpc-js';
+import { HoldfastError } from '../../lib/errors.ts';
 import { MAX_MESSAGE_BYTES } from '../../lib/grpc.ts';
+import { decompress } from '../grpc/compression.ts';
+import { UnaryMessageCollector } from '../grpc/frame.ts';
 import { decodeStatusMessage } from '../grpc/status-message.ts';
 import { AS_RECEIVED, abandonRequest, answerStatus, type GrpcStatus, isOpen } from './answer.ts';
 import { endsStream, type RawHeaders, toOutgoing } from './headers.ts';
@@ -108,6 +111,20 @@ export function callBuffered(
   });
 }
 
+/**
+ * The one message of an answer, decompressed.
+ * @throws HoldfastError HOST_FAILURE when there is not exactly one that can be read
+ */
+export async function readMessage({ headers, body }: RuntimeAnswer): Promise<Buffer> {
+  try {
+    const collector = new UnaryMessageCollector(MAX_MESSAGE_BYTES);
+    collector.push(body);
+    return await decompress(collector.end(), String(headers['grpc-encoding'] ?? ''));
+  } catch (cause) {
+    throw new HoldfastError('HOST_FAILURE', "the runtime's answer cannot be read", { cause });
+  }
+}
+
 /** Hands a held answer to the caller, as the runtime sent it; does nothing when the caller is gone. */
 export function giveAnswer(client: ServerHttp2Stream, answer: CallAnswer): void {
   if (!isOpen(client) || client.headersSent) return;
@@ -124,7 +141,13 @@ export function giveAnswer(client: ServerHttp2Stream, answer: CallAnswer): void 
   client.respond(headers, { ...AS_RECEIVED, endStream, waitForTrailers: trailers !== undefined });
   if (!endStream) {
     client.once('wantTrailers', () => {
-      if (!client.destroyed) client.sendTrailers(trailers ?? {});
+      if (client.destroyed) return;
+      try {
+        client.sendTrailers(trailers ?? {});
+      } catch {
+        // The runtime sent what node:http2 accepts and does not send.
+        client.close(constants.NGHTTP2_INTERNAL_ERROR);
+      }
     });
     client.end(body);
   }

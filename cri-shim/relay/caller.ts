@@ -1,12 +1,9 @@
 // The caller of an intercepted call: its one message, how long it waits, and whether it is still there.
 import type { ServerHttp2Stream } from 'node:http2';
-import { promisify } from 'node:util';
-import { gunzip } from 'node:zlib';
 import { HoldfastError } from '../../lib/errors.ts';
 import { MAX_MESSAGE_BYTES } from '../../lib/grpc.ts';
 import { type UnaryMessage, UnaryMessageCollector } from '../grpc/frame.ts';
 
-const gunzipAsync = promisify(gunzip);
 /** The longest time that Node's timers can wait (milliseconds). */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -69,21 +66,4 @@ export function readUnary(stream: ServerHttp2Stream, signal: AbortSignal): Promi
       }
     });
   });
-}
-
-/**
- * The message itself.
- * @param encoding - the header grpc-encoding
- * @throws HoldfastError UNSUPPORTED for compressions other than gzip, INVALID_REQUEST when it cannot be decompressed
- */
-export async function decompress({ compressed, bytes }: UnaryMessage, encoding: string | undefined): Promise<Buffer> {
-  if (!compressed) return bytes;
-  if (encoding !== 'gzip') {
-    throw new HoldfastError('UNSUPPORTED', `the request is compressed with "${encoding ?? ''}"; use gzip or nothing`);
-  }
-  try {
-    return await gunzipAsync(bytes, { maxOutputLength: MAX_MESSAGE_BYTES });
-  } catch (cause) {
-    throw new HoldfastError('INVALID_REQUEST', 'the request cannot be decompressed', { cause });
-  }
 }

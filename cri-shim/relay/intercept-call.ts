@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 import { toStatus } from '../../lib/grpc-status.ts';
 import type { AgentClient } from '../agent-client.ts';
+import { decompress } from '../grpc/compression.ts';
 import { encodeFrame, type UnaryMessage } from '../grpc/frame.ts';
 import { formatGrpcTimeout, parseGrpcTimeout } from '../grpc/timeout.ts';
 import type { Log } from '../log.ts';
@@ -10,7 +11,7 @@ import { createRuntimeQueries } from '../steps/runtime-queries.ts';
 import type { StepContext } from '../steps/step.ts';
 import type { InterceptedCall } from '../steps/table.ts';
 import { type CallAnswer, callBuffered, giveAnswer } from './buffered-call.ts';
-import { type Caller, decompress, readUnary, watchCaller } from './caller.ts';
+import { type Caller, readUnary, watchCaller } from './caller.ts';
 import { type RawHeaders, toOutgoing } from './headers.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -80,7 +81,7 @@ function createContext(
     askBefore: (method, question, limitMs) =>
       agent.ask(method, question, Math.min(limitMs, caller.remainingMs() / 2), signal),
     askAfter: (method, question, limitMs) =>
-      agent.ask(method, question, Math.min(limitMs, caller.remainingMs()), signal),
+      agent.ask(method, question, Math.min(limitMs, caller.remainingMs() * 0.75), signal),
     askDetached: (method, question, limitMs) => agent.ask(method, question, limitMs, new AbortController().signal),
     forward: (changed) => {
       const request = toOutgoing(raw);

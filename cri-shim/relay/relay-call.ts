@@ -52,6 +52,12 @@ export function relayCall(
     client.end();
   };
 
+  /** The runtime sent what node:http2 accepts and does not send. */
+  const giveUp = (): void => {
+    complete = true;
+    client.close(constants.NGHTTP2_INTERNAL_ERROR);
+    reset(CANCEL);
+  };
   /** A reset and a lost connection end the body too; without trailers they are told apart when the stream closes. */
   const judgeEnd = (): BodyEnd => {
     if (trailers === undefined && (stream.rstCode !== NO_ERROR || sessionProblem() !== undefined)) return 'drop';
@@ -63,7 +69,12 @@ export function relayCall(
   stream.on('response', (_headers: IncomingHttpHeaders & IncomingHttpStatusHeader, flags: number, raw?: RawHeaders) => {
     if (!isOpen(client)) return;
     complete = endsStream(flags);
-    client.respond(toOutgoing(raw ?? []), { ...AS_RECEIVED, endStream: complete, waitForTrailers: !complete });
+    try {
+      client.respond(toOutgoing(raw ?? []), { ...AS_RECEIVED, endStream: complete, waitForTrailers: !complete });
+    } catch {
+      giveUp();
+      return;
+    }
     if (complete) stream.resume();
     else relayBody(stream, client, judgeEnd);
   });
@@ -81,7 +92,12 @@ export function relayCall(
   });
 
   client.on('wantTrailers', () => {
-    if (!client.destroyed) client.sendTrailers(trailers ?? {});
+    if (client.destroyed) return;
+    try {
+      client.sendTrailers(trailers ?? {});
+    } catch {
+      giveUp();
+    }
   });
   client.on('error', () => {
     // 'close' follows.

@@ -15,6 +15,7 @@ import { answerStatus } from './answer.ts';
 import { endsStream, type RawHeaders, toOutgoing } from './headers.ts';
 import { type CallParts, interceptCall } from './intercept-call.ts';
 import { type RelayedCall, relayCall } from './relay-call.ts';
+import { endWhenSilent, SILENCE_LIMITS, type SilenceLimits } from './silent-sessions.ts';
 
 export interface ShimServer {
   /** To listen with; closed by `drain`. */
@@ -32,7 +33,8 @@ export interface ShimServer {
 const STREAM_GRACE_MS = 500;
 const RESTARTING = 'the cri-shim is being restarted';
 
-export function createShimServer(parts: CallParts): ShimServer {
+/** @param limits - when a silent client is asked whether it is still there */
+export function createShimServer(parts: CallParts, limits: SilenceLimits = SILENCE_LIMITS): ShimServer {
   const { log } = parts;
   const sessions = new Set<ServerHttp2Session>();
   const relayed = new Set<RelayedCall>();
@@ -81,6 +83,7 @@ export function createShimServer(parts: CallParts): ShimServer {
     session.once('close', () => sessions.delete(session));
     session.on('error', (error) => log.info('connection', `a client's connection failed: ${describeError(error)}`));
     widenConnectionWindow(session);
+    endWhenSilent(session, limits);
   });
   server.on('sessionError', () => {
     // The session's own listener has logged it.

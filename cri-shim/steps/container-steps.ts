@@ -1,6 +1,7 @@
 // StartContainer, UpdateContainerResources, StopContainer and RemoveContainer. CreateContainer has its own file.
 import { create, toBinary } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
+import { describeError } from '../../lib/errors.ts';
 import {
   ContainerRemovingRequestSchema,
   ContainerStartedRequestSchema,
@@ -18,11 +19,15 @@ export const startContainer = defineStep(RuntimeService.method.startContainer, a
   const started = await context.forward();
   if (started.kind !== 'answer' || started.status.code !== status.OK) return started;
   const question = create(ContainerStartedRequestSchema, { containerId: request.containerId });
-  const answer = await context.askAfter(Lifecycle.method.containerStarted, question, QUICK_MS);
-  if (answer.kind === 'refused') {
-    context.warn(`container ${request.containerId} started, but the agent says: ${answer.status.details}`);
-  } else if (answer.kind === 'away') {
-    context.noteFallback(`start of container ${request.containerId}`, answer.reason);
+  try {
+    const answer = await context.askAfter(Lifecycle.method.containerStarted, question, QUICK_MS);
+    if (answer.kind === 'refused') {
+      context.warn(`container ${request.containerId} started, but the agent says: ${answer.status.details}`);
+    } else if (answer.kind === 'away') {
+      context.noteFallback(`start of container ${request.containerId}`, answer.reason);
+    }
+  } catch (error) {
+    context.warn(`container ${request.containerId} started, and nobody waited for the agent: ${describeError(error)}`);
   }
   return started;
 });

@@ -3,7 +3,6 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
-import { MAX_MESSAGE_BYTES } from '../../lib/grpc.ts';
 import { toStatus } from '../../lib/grpc-status.ts';
 import {
   type ContainerCreatedRequest,
@@ -19,8 +18,7 @@ import {
   RuntimeService,
 } from '../../proto/gen/wire/cri/v1/cri_pb.ts';
 import type { AgentAnswer } from '../agent-client.ts';
-import { UnaryMessageCollector } from '../grpc/frame.ts';
-import type { CallAnswer, RuntimeAnswer } from '../relay/buffered-call.ts';
+import { type CallAnswer, type RuntimeAnswer, readMessage } from '../relay/buffered-call.ts';
 import { adjustContainer } from './adjust.ts';
 import { type AfterCreation, type CreatedFacts, planAfterCreation } from './plan-after-creation.ts';
 import { planCreationWithoutAgent } from './plan-without-agent.ts';
@@ -41,7 +39,7 @@ export const createContainer = defineStep(RuntimeService.method.createContainer,
   const adjusted = adjustContainer(request, answer.response.adjustment);
   const created = await context.forward(adjusted && toBinary(CreateContainerRequestSchema, adjusted));
   if (created.kind !== 'answer' || created.status.code !== status.OK) return created;
-  const containerId = readContainerId(created);
+  const { containerId } = fromBinary(CreateContainerResponseSchema, await readMessage(created));
   const confirmation = await confirm(create(ContainerCreatedRequestSchema, { ...asked, containerId }), context);
   return await settle(created, containerId, planAfterCreation(confirmation, factsOf(adjusted ?? request)), context);
 });
@@ -80,12 +78,6 @@ async function confirm(question: ContainerCreatedRequest, context: StepContext):
   } catch (error) {
     return { kind: 'away', reason: describeError(error) };
   }
-}
-
-function readContainerId(created: RuntimeAnswer): string {
-  const collector = new UnaryMessageCollector(MAX_MESSAGE_BYTES);
-  collector.push(created.body);
-  return fromBinary(CreateContainerResponseSchema, collector.end().bytes).containerId;
 }
 
 async function settle(

@@ -2,7 +2,7 @@
 // a container whose creation was not completed.
 import { create, type DescMethod, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
-import { HoldfastError } from '../../lib/errors.ts';
+import { describeError, HoldfastError } from '../../lib/errors.ts';
 import {
   ContainerFilterSchema,
   ContainerStatusRequestSchema,
@@ -11,9 +11,9 @@ import {
   RemoveContainerRequestSchema,
   RuntimeService,
 } from '../../proto/gen/wire/cri/v1/cri_pb.ts';
-import { encodeFrame, UnaryMessageCollector } from '../grpc/frame.ts';
+import { encodeFrame } from '../grpc/frame.ts';
 import { formatGrpcTimeout } from '../grpc/timeout.ts';
-import { callBuffered } from '../relay/buffered-call.ts';
+import { callBuffered, readMessage } from '../relay/buffered-call.ts';
 import type { Upstream } from '../relay/upstream.ts';
 import type { RemovalFacts } from './plan-without-agent.ts';
 
@@ -22,7 +22,6 @@ const METHODS = RuntimeService.method;
 const QUERY_MS = 2000;
 /** Milliseconds for removing a container that never ran. */
 const REMOVE_MS = 10_000;
-const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
 export interface SandboxFacts {
   readonly id: string;
@@ -68,13 +67,11 @@ export function createRuntimeQueries(upstream: Upstream, servicePath: string): R
       if (answer.kind === 'reset') throw unusable(`stream reset with HTTP/2 code ${answer.code}`);
       if (answer.status.code === status.NOT_FOUND) return undefined;
       if (answer.kind === 'status' || answer.status.code !== status.OK) throw unusable(answer.status.details);
-      const collector = new UnaryMessageCollector(MAX_ANSWER_BYTES);
-      collector.push(answer.body);
-      return fromBinary<Method['output']>(method.output, collector.end().bytes);
+      return fromBinary<Method['output']>(method.output, await readMessage(answer));
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof HoldfastError && error.code === 'UNAVAILABLE') throw error;
-      throw unusable(limited.aborted ? `nothing within ${timeoutMs} ms` : String(error));
+      throw unusable(limited.aborted ? `nothing within ${timeoutMs} ms` : describeError(error));
     }
   };
   return {

@@ -20,7 +20,10 @@ export interface StepContext {
     question: MessageShape<Method['input']>,
     limitMs: number,
   ): Promise<AgentAnswer<MessageShape<Method['output']>>>;
-  /** Asks the agent after the runtime has done its part; never longer than the caller still waits. */
+  /**
+   * Asks the agent after the runtime has done its part; never longer than three quarters of what the caller still
+   * waits, so that there is time to answer.
+   */
   askAfter<Method extends UnaryMethod>(
     method: Method,
     question: MessageShape<Method['input']>,

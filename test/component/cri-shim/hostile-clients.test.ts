@@ -9,9 +9,9 @@ import { RuntimeService } from '../../../proto/gen/wire/cri/v1/cri_pb.ts';
 import { type Bench, GRPC_HEADERS, startBench, until, watch } from './support/bench.ts';
 import { callCri, criRuntime, frameOf, STEPS } from './support/cri.ts';
 import { reply } from './support/fake-runtime.ts';
+import { FLAG, FRAME, type HeaderList, PREFACE, rawFrame, rawHeaders } from './support/raw-http2.ts';
 
 const CREATE_PATH = '/runtime.v1.RuntimeService/CreateContainer';
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 
 async function isServed(bench: Bench): Promise<boolean> {
   return (
@@ -125,26 +125,13 @@ t.test('other protocols and broken HTTP/2 on the socket', async (t) => {
   t.ok(await isServed(bench));
 });
 
-/** A request in frames of our own making, for headers that no client library sends; HPACK literals without indexing. */
-function rawRequest(headers: readonly (readonly [string, string])[]): Buffer {
-  const frame = (type: number, flags: number, stream: number, payload: Buffer): Buffer => {
-    const head = Buffer.alloc(9);
-    head.writeUIntBE(payload.length, 0, 3);
-    head.writeUInt8(type, 3);
-    head.writeUInt8(flags, 4);
-    head.writeUInt32BE(stream, 5);
-    return Buffer.concat([head, payload]);
-  };
-  const literal = (text: string): Buffer[] => [Buffer.from([Buffer.byteLength(text)]), Buffer.from(text)];
-  const block = Buffer.concat(
-    headers.flatMap(([name, value]) => [Buffer.from([0]), ...literal(name), ...literal(value)]),
-  );
-  const [HEADERS, DATA, SETTINGS, END_HEADERS, END_STREAM] = [1, 0, 4, 4, 1];
+/** A request with headers that no client library sends. */
+function rawRequest(headers: HeaderList): Buffer {
   return Buffer.concat([
     PREFACE,
-    frame(SETTINGS, 0, 0, Buffer.alloc(0)),
-    frame(HEADERS, END_HEADERS, 1, block),
-    frame(DATA, END_STREAM, 1, encodeFrame(Buffer.from([1]))),
+    rawFrame(FRAME.SETTINGS, 0, 0),
+    rawHeaders(headers, FLAG.END_HEADERS),
+    rawFrame(FRAME.DATA, FLAG.END_STREAM, 1, encodeFrame(Buffer.from([1]))),
   ]);
 }
 
@@ -195,6 +182,37 @@ t.test('headers that no library sends cost at most their own call', async (t) =>
   neighbour.close(8);
   await seen;
   t.ok(await isServed(bench));
+});
+
+t.test('connections that Node has given up without a word are closed, silent ones are kept', async (t) => {
+  const bench = await startBench(t, { idleMs: 50, answerMs: 500 });
+  const { calls } = await bench.startRuntime(criRuntime({ listContainers: () => {} }).behaviour);
+  const count = (): Promise<number> =>
+    new Promise((resolve) => bench.shim.server.getConnections((_error, connections) => resolve(connections)));
+  const settings = rawFrame(FRAME.SETTINGS, 0, 0);
+  for (const broken of [
+    rawFrame(FRAME.SETTINGS, 0, 0, Buffer.alloc(3)),
+    rawFrame(FRAME.DATA, 0, 0, Buffer.alloc(3)),
+    rawFrame(FRAME.HEADERS, FLAG.END_HEADERS, 1, Buffer.alloc(3, 0xff)),
+    Buffer.alloc(1000, 0xff),
+  ]) {
+    await sendRaw(bench, Buffer.concat([PREFACE, settings, broken]));
+  }
+  const session = bench.connect();
+  const stream = session.request({ ...GRPC_HEADERS, ':path': '/runtime.v1.RuntimeService/ListContainers' });
+  stream.on('error', () => {});
+  stream.end(frameOf('listContainers', {}));
+  let open = -1;
+  const watching = setInterval(() => {
+    void count().then((connections) => {
+      open = connections;
+    });
+  }, 20);
+  t.teardown(() => clearInterval(watching));
+  await until(() => open === 1, 'only the silent client is left');
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  t.equal(calls[0]?.closedWith, undefined, 'its call goes on: it has answered');
+  stream.close(8);
 });
 
 t.test('a thousand calls that are cancelled at once', async (t) => {

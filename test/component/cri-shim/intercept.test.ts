@@ -1,6 +1,8 @@
 // With the agent there: what it is asked, what its answers change, and what its refusals do.
+import { gzipSync } from 'node:zlib';
 import { status } from '@grpc/grpc-js';
 import t from 'tap';
+import { encodeFrame } from '../../../cri-shim/grpc/frame.ts';
 import { startBench, until } from './support/bench.ts';
 import { callCri, criRuntime, frameOf, type Service, STEPS } from './support/cri.ts';
 
@@ -125,6 +127,27 @@ t.test('containerCreated refused: the container is removed and the agent’s wor
     agent.questions.some(({ step }) => step === 'containerRemoving'),
     'the agent has already taken back what it did',
   );
+});
+
+t.test('answers of the runtime that are compressed or cannot be read', async (t) => {
+  const bench = await startBench(t);
+  let body = encodeFrame(gzipSync(Buffer.from([0x0a, 3, ...Buffer.from('new')])));
+  body[0] = 1;
+  await bench.startRuntime({
+    onCall: ({ stream }) => {
+      const headers = { ':status': 200, 'content-type': 'application/grpc', 'grpc-encoding': 'gzip' };
+      stream.respond(headers, { waitForTrailers: true });
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+      stream.end(body);
+    },
+  });
+  const agent = await bench.startAgent();
+  const seen = await callCri(bench, 'createContainer', { podSandboxId: 's', config: { metadata: { name: 'w' } } });
+  t.match(seen, { status: 0, body }, 'passed on as it came');
+  t.match(agent.questions[1], { step: 'containerCreated', request: { containerId: 'new' } });
+  body = Buffer.from([0, 0, 0, 0, 9]);
+  const broken = await callCri(bench, 'createContainer', { podSandboxId: 's', config: { metadata: { name: 'w' } } });
+  t.match(broken, { status: status.INTERNAL, message: /answer cannot be read/ });
 });
 
 t.test('a caller that gives up withdraws the question', async (t) => {

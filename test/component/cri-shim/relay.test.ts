@@ -62,6 +62,13 @@ t.test('an error with details, trailers-only and after a message', async (t) => 
   t.match(late.trailers?.join('|'), `grpc-status|10|grpc-status-details-bin|${details}`);
 });
 
+t.test('long metadata in both directions', async (t) => {
+  const bench = await startBench(t);
+  const long = 'x'.repeat(60_000);
+  await bench.startRuntime({ onCall: (call) => replyError(call, 2, `${call.parsed['x-long']?.length} ${long}`) });
+  t.same((await bench.call(PATH, REQUEST, { 'x-long': long })).message, `60000 ${long}`);
+});
+
 t.test('16 MiB in both directions, and many at once', async (t) => {
   const bench = await startBench(t);
   await bench.startRuntime({ onCall: (call) => reply(call, call.body?.subarray(5) ?? Buffer.alloc(0)) });

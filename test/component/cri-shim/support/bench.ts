@@ -5,9 +5,11 @@ import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createAgentClient } from '../../../../cri-shim/agent-client.ts';
+import { decodeStatusMessage } from '../../../../cri-shim/grpc/status-message.ts';
 import { createLog } from '../../../../cri-shim/log.ts';
 import type { RawHeaders } from '../../../../cri-shim/relay/headers.ts';
 import { createShimServer, type ShimServer } from '../../../../cri-shim/relay/shim-server.ts';
+import { SILENCE_LIMITS, type SilenceLimits } from '../../../../cri-shim/relay/silent-sessions.ts';
 import { createUpstream } from '../../../../cri-shim/relay/upstream.ts';
 import { createSharedCpusReader } from '../../../../cri-shim/shared-cpus.ts';
 import { listenUnix } from '../../../../lib/unix-socket.ts';
@@ -42,7 +44,7 @@ export interface Bench {
   call(path: string, frame: Uint8Array, headers?: OutgoingHttpHeaders): Promise<SeenCall>;
 }
 
-export async function startBench(t: Teardown): Promise<Bench> {
+export async function startBench(t: Teardown, limits: SilenceLimits = SILENCE_LIMITS): Promise<Bench> {
   const directory = await mkdtemp(join(tmpdir(), 'shim-'));
   const runtimePath = join(directory, 'runtime.sock');
   const shimPath = join(directory, 'cri.sock');
@@ -51,7 +53,7 @@ export async function startBench(t: Teardown): Promise<Bench> {
   const log = createLog({ write: (line) => logged.push(line), now: Date.now, linesPerPeriod: 1000, periodMs: 1000 });
   const upstream = createUpstream(runtimePath);
   const agent = createAgentClient(agentPath);
-  const shim = createShimServer({ upstream, agent, sharedCpus: createSharedCpusReader(directory, log), log });
+  const shim = createShimServer({ upstream, agent, sharedCpus: createSharedCpusReader(directory, log), log }, limits);
   await listenUnix(shim.server, shimPath, 0o600);
   const closers: (() => unknown)[] = [];
   const sessions: ClientHttp2Session[] = [];
@@ -64,7 +66,8 @@ export async function startBench(t: Teardown): Promise<Bench> {
     await rm(directory, { recursive: true });
   });
   const newSession = (): ClientHttp2Session => {
-    const session = connect('http://localhost', { createConnection: () => connectSocket(shimPath) });
+    const settings = { maxHeaderListSize: 1 << 20 };
+    const session = connect('http://localhost', { settings, createConnection: () => connectSocket(shimPath) });
     session.on('error', () => {});
     sessions.push(session);
     return session;
@@ -135,7 +138,7 @@ export function watch(stream: ClientHttp2Stream): Promise<SeenCall> {
         body: Buffer.concat(chunks),
         resetWith: stream.rstCode ?? 0,
         status: status === undefined ? undefined : Number(status),
-        message: decodeURIComponent(message),
+        message: decodeStatusMessage(message),
       });
     });
   });
