@@ -17,12 +17,26 @@ export class KeyedMutex {
     const tail = before.then(() => own);
     this.#tails.set(key, tail);
     try {
-      await before;
-      signal?.throwIfAborted();
+      await (signal === undefined ? before : unlessAborted(before, signal));
       return await work();
     } finally {
       release();
       if (this.#tails.get(key) === tail) this.#tails.delete(key);
     }
+  }
+}
+
+/** Settles with the promise, or rejects with the signal's reason if that comes first. */
+async function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  let giveUp = (): void => {};
+  const aborted = new Promise<never>((_resolve, reject) => {
+    giveUp = () => reject(signal.reason);
+  });
+  signal.addEventListener('abort', giveUp, { once: true });
+  try {
+    await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', giveUp);
   }
 }

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { describeError } from '../../lib/errors.ts';
 import type { PodName, PodSource } from '../cluster/pod-source.ts';
 import type { PodUid } from '../model/ids.ts';
+import type { ContainerState } from '../model/pod.ts';
 import type { Feature, HoldingsEnd } from './feature.ts';
 import type { LifecycleLocks } from './locks.ts';
 import { type HeldPod, planHoldings } from './plan-holdings.ts';
@@ -18,6 +19,11 @@ export interface HoldingsOptions {
   readonly logger: Logger;
   readonly locks: LifecycleLocks;
   readonly onEnded: (why: HoldingsEnd) => void;
+}
+
+/** A runtime that could not load a task after its restart calls it unknown: the process may well live. */
+function mayRun(state: ContainerState): boolean {
+  return state === 'running' || state === 'unknown';
 }
 
 export class Holdings {
@@ -82,7 +88,7 @@ export class Holdings {
       .map((name) => ({
         uid: name.uid,
         phase: podSource.phaseOf(name),
-        running: registry.containersOf(name.uid).some(({ state }) => state === 'running'),
+        running: registry.containersOf(name.uid).some(({ state }) => mayRun(state)),
         withoutSandboxSince: this.#sinceWithoutSandbox(name.uid),
       }));
   }

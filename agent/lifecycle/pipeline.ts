@@ -43,56 +43,70 @@ export class Pipeline {
 
   /** Before RunPodSandbox. */
   async sandboxCreating(config: PodSandboxConfig | undefined, signal: AbortSignal): Promise<Adjustment> {
-    const pod = await this.#subjects.podOf(config, signal);
-    return await this.#locks.pod(pod.uid, async () => {
-      this.#options.holdings.revive(pod.uid);
-      const adjustment = await this.#collect('sandboxCreating', (feature) =>
-        feature.sandboxCreating?.({ pod, signal }),
-      );
-      // A pod's author can write annotations: one that looks like our stamp is replaced by the real one.
-      if (isDefaultPolicy(pod.policy) && !pod.annotations.has(POLICY_ANNOTATION)) return adjustment;
-      return withAnnotation(adjustment, POLICY_ANNOTATION, stampPodPolicy(pod.policy));
-    });
+    const pod = await this.#subjects.podIn(config, signal);
+    return await this.#locks.pod(
+      pod.uid,
+      async () => {
+        this.#options.holdings.revive(pod.uid);
+        const adjustment = await this.#collect('sandboxCreating', (feature) =>
+          feature.sandboxCreating?.({ pod, signal }),
+        );
+        // A pod's author can write annotations: one that looks like our stamp is replaced by the real one.
+        if (isDefaultPolicy(pod.policy) && !pod.annotations.has(POLICY_ANNOTATION)) return adjustment;
+        return withAnnotation(adjustment, POLICY_ANNOTATION, stampPodPolicy(pod.policy));
+      },
+      signal,
+    );
   }
 
   /** Before CreateContainer. */
   async containerCreating(request: ContainerRequest, signal: AbortSignal): Promise<Adjustment> {
     const step = await this.#subjects.creatingStep(request, signal);
-    return await this.#locks.container(step.pod.uid, step.name, async () => {
-      if (isProtected(step.policy)) await this.#removeOrphan(step);
-      const adjustment = await this.#collect('containerCreating', (feature) => feature.containerCreating?.(step));
-      if (isDefaultPolicy({ ...step.policy, containers: new Map() })) return adjustment;
-      return withAnnotation(adjustment, POLICY_ANNOTATION, stampContainerPolicy(step.policy));
-    });
+    return await this.#locks.container(
+      step.pod.uid,
+      step.name,
+      async () => {
+        if (isProtected(step.policy)) await this.#removeOrphan(step);
+        const adjustment = await this.#collect('containerCreating', (feature) => feature.containerCreating?.(step));
+        if (isDefaultPolicy({ ...step.policy, containers: new Map() })) return adjustment;
+        return withAnnotation(adjustment, POLICY_ANNOTATION, stampContainerPolicy(step.policy));
+      },
+      signal,
+    );
   }
 
   /** After CreateContainer. When a feature refuses, what the others did is taken back before the error goes out. */
   async containerCreated(request: ContainerRequest, containerId: ContainerId, signal: AbortSignal): Promise<void> {
     const creating = await this.#subjects.creatingStep(request, signal);
-    await this.#locks.container(creating.pod.uid, creating.name, async () => {
-      const { pod, sandboxId, name, attempt, policy } = creating;
-      const container: Container = {
-        id: containerId,
-        sandboxId,
-        podUid: pod.uid,
-        name,
-        attempt,
-        policy,
-        state: 'created',
-      };
-      this.#options.registry.putContainer(container);
-      this.#options.registry.putSandbox({ id: sandboxId, podUid: pod.uid });
-      const asked: Feature[] = [];
-      try {
-        for (const feature of this.#options.features) {
-          asked.push(feature);
-          await feature.containerCreated?.({ ...creating, containerId });
+    await this.#locks.container(
+      creating.pod.uid,
+      creating.name,
+      async () => {
+        const { pod, sandboxId, name, attempt, policy } = creating;
+        const container: Container = {
+          id: containerId,
+          sandboxId,
+          podUid: pod.uid,
+          name,
+          attempt,
+          policy,
+          state: 'created',
+        };
+        this.#options.registry.putContainer(container);
+        this.#options.registry.putSandbox({ id: sandboxId, podUid: pod.uid });
+        const asked: Feature[] = [];
+        try {
+          for (const feature of this.#options.features) {
+            asked.push(feature);
+            await feature.containerCreated?.({ ...creating, containerId });
+          }
+        } catch (error) {
+          await this.#abandon(asked, { pod, container, signal });
+          throw error;
         }
-      } catch (error) {
-        await this.#abandon(asked, { pod, container, signal });
-        throw error;
-      }
-    });
+      },
+      signal,
+    );
   }
 
   /** After StartContainer. What fails here is logged: the container runs, and reconciling will come back to it. */
@@ -133,6 +147,8 @@ export class Pipeline {
 
   /** Before StopContainer. */
   async containerStopping(id: ContainerId, signal: AbortSignal): Promise<void> {
+    // A stop waits for nothing that nobody needs to know.
+    if (this.#options.features.every((feature) => feature.containerStopping === undefined)) return;
     await this.#withContainer(id, signal, async (step) => {
       for (const feature of this.#options.features) await feature.containerStopping?.(step);
     });
@@ -224,7 +240,7 @@ export class Pipeline {
   ): Promise<Result | undefined> {
     const container = await this.#subjects.containerOf(id, signal);
     if (container === undefined) return undefined;
-    const pod = await this.#subjects.podOfSandbox(container.sandboxId, container.podUid, signal);
+    const pod = await this.#subjects.podOf(container, signal);
     if (pod === undefined) return undefined;
     return await this.#locks.container(
       pod.uid,

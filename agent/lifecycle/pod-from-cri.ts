@@ -63,6 +63,20 @@ export function podFromRuntime(sandbox: RuntimeSandbox, facts: PodFacts | undefi
   };
 }
 
+/** The pod of a container whose sandbox is gone; the container's own policy is all that is left of the pod's. */
+export function podFromContainer(listed: RuntimeContainer, policy: ContainerPolicy, facts: PodFacts | undefined): Pod {
+  return {
+    uid: listed.podUid,
+    namespace: listed.podNamespace,
+    name: listed.podName,
+    annotations: new Map(),
+    policy: { ...policy, containers: new Map() },
+    cgroupParent: '',
+    sandboxResources: { hugepages: new Map() },
+    ...(facts === undefined ? {} : { facts }),
+  };
+}
+
 export function containerFromRuntime(listed: RuntimeContainer): Container {
   return {
     id: listed.id,

@@ -9,7 +9,7 @@ import { policyOf } from '../model/policy.ts';
 import type { ContainerRuntime } from '../runtime/runtime.ts';
 import type { ContainerCreating, SandboxStep } from './feature.ts';
 import { type PolicyRules, planPolicy } from './plan-policy.ts';
-import { containerFromRuntime, podFromCri, podFromRuntime, podNameFromCri } from './pod-from-cri.ts';
+import { containerFromRuntime, podFromContainer, podFromCri, podFromRuntime, podNameFromCri } from './pod-from-cri.ts';
 import type { Registry } from './registry.ts';
 import { needOfContainer } from './resource-need.ts';
 
@@ -36,7 +36,7 @@ export class Subjects {
   }
 
   async creatingStep(request: ContainerRequest, signal: AbortSignal): Promise<ContainerCreating> {
-    const pod = await this.podOf(request.sandboxConfig, signal);
+    const pod = await this.podIn(request.sandboxConfig, signal);
     const name = request.config?.metadata?.name ?? '';
     if (name === '') throw new HoldfastError('INVALID_REQUEST', 'the container config has no metadata.name');
     const spec = pod.facts?.containers.find((container) => container.name === name);
@@ -54,7 +54,7 @@ export class Subjects {
   }
 
   /** The pod as this request describes it; the registry gets the newer description. */
-  async podOf(config: PodSandboxConfig | undefined, signal: AbortSignal): Promise<Pod> {
+  async podIn(config: PodSandboxConfig | undefined, signal: AbortSignal): Promise<Pod> {
     signal.throwIfAborted();
     const podName = podNameFromCri(config);
     if (config === undefined) throw new HoldfastError('INVALID_REQUEST', 'the request has no pod sandbox config');
@@ -91,11 +91,26 @@ export class Subjects {
     return pod;
   }
 
+  /**
+   * The pod of a container. Its sandbox may be gone before it is: what it says of itself is enough to keep what it holds.
+   * @returns undefined when the runtime no longer knows the container either
+   */
+  async podOf(container: Container, signal: AbortSignal): Promise<Pod | undefined> {
+    const pod = await this.podOfSandbox(container.sandboxId, container.podUid, signal);
+    if (pod !== undefined) return pod;
+    const status = await this.#options.runtime.containerStatus(container.id, signal);
+    if (status === undefined) return undefined;
+    const name = { uid: status.podUid, namespace: status.podNamespace, name: status.podName };
+    return podFromContainer(status, container.policy, this.#options.podSource.find(name));
+  }
+
   /** The sandbox with what the runtime has in it: a container created while the agent was away may be there. */
-  async sandboxStep(id: SandboxId, signal: AbortSignal): Promise<SandboxStep> {
+  async sandboxStep(asked: SandboxId, signal: AbortSignal): Promise<SandboxStep> {
     const { registry, runtime } = this.#options;
-    const uid = registry.sandbox(id)?.podUid ?? (await runtime.sandboxStatus(id, signal))?.podUid;
-    if (uid === undefined || uid === '') return { sandboxId: id, containers: [], signal };
+    // The runtime takes the beginning of an ID for the whole; what is compared below must be the whole.
+    const known = registry.sandbox(asked) ?? (await runtime.sandboxStatus(asked, signal));
+    if (known === undefined || known.podUid === '') return { sandboxId: asked, containers: [], signal };
+    const { id, podUid: uid } = known;
     const pod = await this.podOfSandbox(id, uid, signal);
     const containers = await this.#listed(uid, signal);
     const inside = containers.filter((container) => container.sandboxId === id);

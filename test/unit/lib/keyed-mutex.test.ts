@@ -50,8 +50,8 @@ t.test('waiting can be given up without breaking the order of the others', async
   );
   const third = mutex.run('a', async () => 'third');
   abort.abort(new Error('enough'));
+  await t.rejects(given, { message: 'enough' }, 'at once, while the first still holds the lock');
   held.open();
-  await t.rejects(given, { message: 'enough' });
   t.equal(await third, 'third');
   t.notOk(ran);
   await holding;

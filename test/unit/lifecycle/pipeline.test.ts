@@ -185,6 +185,46 @@ t.test('removing a sandbox goes through the containers that are still in it, kno
   t.same(removed, ['web']);
 });
 
+t.test('the beginning of a sandbox ID stands for the whole, as it does for the runtime', async (t) => {
+  const removed: string[] = [];
+  const { pipeline, runtime } = build([
+    { name: 'layers', containerRemoving: async ({ container }) => void removed.push(container.id) },
+  ]);
+  const sandbox = fakeSandbox('s1s1s1s1', 'u1');
+  runtime.sandboxes.set('s1s1s1s1', sandbox).set('s1s1', sandbox);
+  runtime.containers.set('c1', fakeContainer('c1', sandbox, 'web', { state: 'exited' }));
+  await pipeline.sandboxRemoving(sandboxId('s1s1'), signal);
+  t.same(removed, ['c1']);
+});
+
+t.test('a container whose sandbox is gone still has its layer kept', async (t) => {
+  const removed: string[] = [];
+  const { pipeline, runtime } = build([
+    {
+      name: 'layers',
+      containerRemoving: async ({ pod, container }) => void removed.push(`${pod.uid} ${container.id}`),
+    },
+  ]);
+  const gone = fakeSandbox('s1', 'u1');
+  runtime.containers.set('c1', fakeContainer('c1', gone, 'web', { state: 'exited', annotations: reuseStamp }));
+  await pipeline.containerRemoving(containerId('c1'), signal);
+  t.same(removed, ['u1 c1']);
+});
+
+t.test('a task that the runtime could not load counts as running when the pod is deleted', async (t) => {
+  const { upkeep, runtime, phases, ended } = build([{ name: 'layers', podGone: async () => {} }]);
+  const sandbox = fakeSandbox('s1', 'u1');
+  runtime.sandboxes.set('s1', sandbox);
+  runtime.containers.set('c1', fakeContainer('c1', sandbox, 'web', { state: 'unknown' }));
+  phases.set('u1', 'deleted');
+  await upkeep.reconcile(signal);
+  await upkeep.reconcile(signal);
+  t.same(ended, []);
+  runtime.containers.clear();
+  await upkeep.reconcile(signal);
+  t.same(ended, ['deleted']);
+});
+
 t.test('steps about containers that no kubelet made, or that are gone, pass', async (t) => {
   const { pipeline, runtime } = build([
     {
