@@ -1,8 +1,13 @@
 // Several sources as one: a pod belongs to whichever knows it.
-import type { PodPhase, PodSource } from './pod-source.ts';
+import type { PodName, PodPhase, PodSource } from './pod-source.ts';
 
 /** When sources disagree the one that keeps the pod's holdings wins. */
 const STRONGEST_FIRST: readonly PodPhase[] = ['present', 'deleting', 'finished', 'deleted'];
+
+/** A source that cannot tell now, or that knows a pod of this name but not whether it is this one. */
+function mayKnow(source: PodSource, pod: PodName): boolean {
+  return source.phaseOf(pod) === 'unknown' && (source.status().problem !== undefined || source.find(pod) !== undefined);
+}
 
 /** @param sources - may be none: then nothing is known of any pod */
 export function combinePodSources(sources: readonly PodSource[]): PodSource {
@@ -25,7 +30,8 @@ export function combinePodSources(sources: readonly PodSource[]): PodSource {
     },
     phaseOf: (pod) => {
       const phases = sources.map((source) => source.phaseOf(pod));
-      return STRONGEST_FIRST.find((phase) => phases.includes(phase)) ?? 'unknown';
+      const strongest = STRONGEST_FIRST.find((phase) => phases.includes(phase)) ?? 'unknown';
+      return strongest === 'deleted' && sources.some((source) => mayKnow(source, pod)) ? 'unknown' : strongest;
     },
     onChange: (listener) => {
       const ends = sources.map((source) => source.onChange(listener));

@@ -71,8 +71,12 @@ export function parsePodManifests(text: string): PodManifests {
   }
   const pods: PodFacts[] = [];
   let complete = false;
-  for (const document of parseDocuments(text)) {
-    if (document === null || document === undefined) continue;
+  const documents = parseDocuments(text).filter((document) => document !== null && document !== undefined);
+  if (documents.length === 0) {
+    // A file that was cut off must not look like a cluster whose pods were all deleted.
+    throw new HoldfastError('INVALID_REQUEST', 'there is nothing in it; no pods are a PodList with empty items');
+  }
+  for (const document of documents) {
     const { kind } = parse(typed, document, 'the document');
     if (kind === 'Pod') {
       pods.push(podFacts(document));

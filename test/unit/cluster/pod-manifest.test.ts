@@ -77,11 +77,14 @@ items:
     { name: 'b', deleting: true },
     { name: 'c', finished: true },
   ]);
-  t.strictSame(parsePodManifests(''), { pods: [], complete: false });
+  t.strictSame(parsePodManifests('{apiVersion: v1, kind: PodList, items: []}'), { pods: [], complete: false });
 });
 
 t.test('what cannot be read says what it is', async (t) => {
   const pod = (spec: string) => `{apiVersion: v1, kind: Pod, metadata: {name: x}, spec: ${spec}}`;
+  for (const cutOff of ['', '# a comment\n', '---\n']) {
+    t.throws(() => parsePodManifests(cutOff), { ...refused, message: /nothing in it/ });
+  }
   t.throws(() => parsePodManifests('{'), refused);
   t.throws(() => parsePodManifests('just text'), refused);
   t.throws(() => parsePodManifests('{apiVersion: v1, kind: Secret}'), { ...refused, message: /kind/ });

@@ -1,0 +1,40 @@
+import t from 'tap';
+import { combinePodSources } from '../../../agent/cluster/combined-pod-source.ts';
+import type { PodPhase, PodSource } from '../../../agent/cluster/pod-source.ts';
+import { podUid } from '../../../agent/model/ids.ts';
+import type { PodFacts } from '../../../agent/model/pod.ts';
+
+const pod = { uid: podUid('u1'), namespace: 'default', name: 'web-0' };
+const facts: PodFacts = {
+  ...pod,
+  labels: new Map(),
+  annotations: new Map(),
+  containers: [],
+  deleting: false,
+  finished: false,
+};
+
+function source(phase: PodPhase, more: { readonly problem?: string; readonly knows?: boolean } = {}): PodSource {
+  return {
+    status: () => ({ name: phase, ageMs: 0, ...(more.problem === undefined ? {} : { problem: more.problem }) }),
+    find: () => (more.knows === true ? facts : undefined),
+    phaseOf: () => phase,
+    onChange: () => () => {},
+    close: () => {},
+  };
+}
+
+const phase = (...sources: readonly PodSource[]): PodPhase => combinePodSources(sources).phaseOf(pod);
+
+t.test('the source that keeps the holdings wins', async (t) => {
+  t.equal(phase(), 'unknown');
+  t.equal(phase(source('deleted'), source('present')), 'present');
+  t.equal(phase(source('deleted'), source('finished')), 'finished');
+});
+
+t.test('a pod is deleted only when no other source might know it', async (t) => {
+  t.equal(phase(source('deleted'), source('unknown')), 'deleted');
+  t.equal(phase(source('deleted'), source('unknown', { problem: 'cannot be read' })), 'unknown');
+  t.equal(phase(source('deleted'), source('unknown', { knows: true })), 'unknown');
+  t.equal(phase(source('deleted', { problem: 'old' })), 'deleted', 'a source judges for itself');
+});
