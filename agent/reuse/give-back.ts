@@ -5,7 +5,7 @@ import { keepLayer } from './keep-layer.ts';
 import { type ContainerLayers, isHeldBy, type Layer } from './layer.ts';
 import { moveLayer } from './move-layer.ts';
 import { judge } from './plan-failures.ts';
-import { forgotten, layersOf, movedBack, reverted } from './plan-layers.ts';
+import { forgotten, layersOf, movedBack, reverted, withoutWayBack } from './plan-layers.ts';
 import { prepare } from './prepare.ts';
 import { settle } from './settle.ts';
 
@@ -18,7 +18,8 @@ export async function keepOnRemoval(
 ): Promise<void> {
   const settled = await settle(context, key, signal);
   if (settled === undefined) return;
-  const unreplaced = settled.superseded?.replacedBy === id ? reverted(settled, id) : settled;
+  const unreplaced = withoutWayBack(reverted(settled, id), id);
+  // Durable before the runtime begins: the next step may be to take a layer back that came from here.
   if (unreplaced !== settled) await context.book.write(key, { layers: unreplaced });
   const layer = layersOf(unreplaced).find((each) => isHeldBy(each, id));
   if (layer === undefined) return;
@@ -36,7 +37,7 @@ export async function takeBack(context: ReuseContext, key: string, id: Container
   const { book, logger } = context;
   const found = book.layers(key);
   if (found === undefined) return;
-  const known = reverted(found, id);
+  const known = withoutWayBack(reverted(found, id), id);
   if (known !== found) await book.write(key, { layers: known });
   const layer = layersOf(known).find((each) => isHeldBy(each, id));
   if (layer === undefined) return;

@@ -166,6 +166,16 @@ function applyToLayer(
   });
 }
 
+/** The container is being removed: no layer goes back to it, for its snapshot goes with it. */
+export function withoutWayBack(layers: ContainerLayers, removed: ContainerId): ContainerLayers {
+  if (!layersOf(layers).some(({ cameFrom }) => cameFrom === removed)) return layers;
+  return applyToLayer(
+    layers,
+    ({ cameFrom }) => cameFrom === removed,
+    ({ cameFrom: _cameFrom, ...layer }) => layer,
+  );
+}
+
 const withSnapshot =
   (snapshot: Snapshot) =>
   (layer: Layer): boolean =>
