@@ -3,7 +3,7 @@
 import type { PodUid } from '../model/ids.ts';
 import type { RuntimeContainer } from '../runtime/runtime.ts';
 import type { PodHolding } from './holding.ts';
-import { readStamp } from './stamp.ts';
+import { HOLDING_ANNOTATION, readStamp } from './stamp.ts';
 
 export interface Rebuilt {
   readonly holdings: readonly PodHolding[];
@@ -11,9 +11,26 @@ export interface Rebuilt {
   readonly remarks: readonly string[];
 }
 
+/** What a container says about its pod. */
+interface Word {
+  readonly podUid: PodUid;
+  readonly createdAt: number;
+  /** Undefined: the pod held nothing when the container was created. */
+  readonly holding: PodHolding | undefined;
+}
+
+/** Nothing where we did not stamp the container, or where its stamp cannot be ours: that says nothing about its pod. */
+function wordOf({ podUid, createdAt, annotations }: RuntimeContainer): readonly Word[] {
+  const { cpus, holding } = readStamp(annotations);
+  if (holding !== undefined) return holding.uid === podUid ? [{ podUid, createdAt, holding }] : [];
+  if (cpus === undefined || annotations[HOLDING_ANNOTATION] !== undefined) return [];
+  return [{ podUid, createdAt, holding }];
+}
+
 /**
- * The store comes first, then stamps: of running containers before others, of younger before older. A holding with a
- * CPU that somebody has already is passed over.
+ * The store comes first, then stamps. Of a pod's containers the newest decides: a pod that owned CPUs and owns none now
+ * does not get them back. Pods with a running container come before others, younger before older. A holding with a CPU
+ * that somebody has already is passed over.
  *
  * @param stored - undefined where a record could not be read
  */
@@ -40,22 +57,16 @@ export function planRebuild(
     if (holding === undefined || holding.uid !== uid) remarks.push(`the stored holding of pod ${uid} cannot be read`);
     else accept(holding);
   }
-  const stamped = containers
-    .flatMap((container) => {
-      const { holding } = readStamp(container.annotations);
-      // A stamp that names another pod was not written by us.
-      return holding === undefined || holding.uid !== container.podUid ? [] : [{ container, holding }];
-    })
-    .toSorted(
-      (a, b) =>
-        Number(b.container.state === 'running') - Number(a.container.state === 'running') ||
-        b.container.createdAt - a.container.createdAt,
-    );
-  const seen = new Set<PodUid>(holdings.keys());
-  for (const { holding } of stamped) {
-    if (seen.has(holding.uid)) continue;
-    seen.add(holding.uid);
-    accept(holding);
+  const newest = new Map<PodUid, Word>();
+  for (const word of containers.flatMap(wordOf).toSorted((a, b) => a.createdAt - b.createdAt)) {
+    newest.set(word.podUid, word);
+  }
+  const running = new Set(containers.filter(({ state }) => state === 'running').map((container) => container.podUid));
+  const inOrder = [...newest.values()].toSorted(
+    (a, b) => Number(running.has(b.podUid)) - Number(running.has(a.podUid)) || b.createdAt - a.createdAt,
+  );
+  for (const { podUid, holding } of inOrder) {
+    if (holding !== undefined && !holdings.has(podUid)) accept(holding);
   }
   return { holdings: [...holdings.values()], remarks };
 }
