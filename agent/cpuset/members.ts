@@ -76,15 +76,14 @@ export class Members {
   }
 
   /**
-   * Takes over what the runtime lists.
+   * Takes over what the runtime lists; members that it does not list any more are forgotten.
    * @param before - the members when the listing was asked for: only those can be found to be gone
-   * @returns the members that are gone
    */
   refresh(
     listed: readonly RuntimeContainer[],
     before: ReadonlySet<ContainerId>,
     toldOf: (id: ContainerId) => CpuSet | undefined,
-  ): readonly Member[] {
+  ): void {
     const present = new Set(listed.map(({ id }) => id));
     for (const container of listed) {
       const known = this.#byId.get(container.id);
@@ -92,8 +91,6 @@ export class Members {
       // A start that we were told of is newer than the listing.
       else if (known.state !== 'running' || container.state === 'exited') known.state = container.state;
     }
-    const gone = [...before].filter((id) => !present.has(id)).flatMap((id) => this.#byId.get(id) ?? []);
-    for (const { id } of gone) this.#byId.delete(id);
-    return gone;
+    for (const id of before) if (!present.has(id)) this.#byId.delete(id);
   }
 }

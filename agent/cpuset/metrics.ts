@@ -58,7 +58,7 @@ export function registerMetrics(registry: Registry, gauges: CpusetGauges): Cpuse
     }),
     failures: new Counter({
       name: 'holdfast_cpuset_failures_total',
-      help: 'What could not be done: writing a cgroup, telling the runtime, editing a spec, publishing the mask',
+      help: 'What could not be done: writing a cgroup, telling the runtime, editing a spec, publishing the mask, deleting old records',
       labelNames: ['what'],
       registers,
     }),

@@ -89,12 +89,25 @@ export class Teller {
     member.told = cpus;
   }
 
-  /** The containers are gone. */
+  /**
+   * The containers are gone. Records that a full disk keeps are no reason to fail a removal, which may be what frees the
+   * disk: they are dropped at a later reconciling.
+   */
   async forget(ids: readonly ContainerId[]): Promise<void> {
+    const { store, metrics, logger } = this.#options;
     for (const id of ids) this.#queue.delete(id);
-    const stored = this.#options.store.entries(TOLD);
+    const stored = store.entries(TOLD);
     const changes = ids.filter((id) => stored.has(id)).map((id) => del(TOLD, id));
-    if (changes.length > 0) await this.#options.store.commit(changes);
+    if (changes.length === 0) return;
+    try {
+      await store.commit(changes);
+    } catch (error) {
+      metrics.failures.inc({ what: 'forget' });
+      logger.warn(
+        { containers: changes.length, error: describeError(error) },
+        'records of removed containers could not be deleted; trying again',
+      );
+    }
   }
 
   async close(): Promise<void> {

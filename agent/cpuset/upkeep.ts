@@ -45,8 +45,8 @@ export async function compareAll(options: UpkeepOptions, signal: AbortSignal): P
   const before = members.ids();
   const listed = await runtime.listContainers(signal);
   const told = teller.stored();
-  const gone = members.refresh(listed, before, (id) => told.get(id));
-  await teller.forget(gone.map(({ id }) => id));
+  members.refresh(listed, before, (id) => told.get(id));
+  await teller.forget([...new Set([...before, ...told.keys()])].filter((id) => members.get(id) === undefined));
   await applier.locateAll(await runtime.processIds(signal));
   pool.logFailures([...unmoved, ...(await applier.checkAll())]);
 }

@@ -453,3 +453,25 @@ await t.test('a mask that cannot be published keeps owners from starting, and no
   await node.created('b', 'app', makeNeed(1));
   t.equal(node.masks.at(-1), '1-3');
 });
+
+await t.test('a full disk does not keep containers from being removed', async (t) => {
+  const node = await startNode(t, evenHost(1, 4, 1));
+  await node.runPod({ uid: 'a' });
+  const id = await node.run('a', 'app', makeNeed(1));
+  await node.runPod({ uid: 'b', policy: EXCLUSIVE });
+  await node.run('b', 'app', makeNeed(2));
+  await node.feature.idle();
+  const told = node.store.tables.get('cpuset-told');
+  t.ok(told?.has(id), 'it has a record');
+  await node.exit(id);
+  const listed = node.runtime.containers.get(id) ?? fakeContainer(id, fakeSandbox('s-a', 'a'), 'app');
+  const step = { pod: node.pod('a'), container: { ...listed, policy: node.pod('a').policy }, signal: signal() };
+  node.store.failure = new Error('disk full');
+  await node.feature.containerRemoving(step);
+  t.equal(node.store.failure, undefined, 'the disk was asked');
+  node.runtime.containers.delete(id);
+  t.match(node.logs.join(''), /"error":"disk full".*records of removed containers could not be deleted/);
+  t.ok(told?.has(id));
+  await node.feature.reconcile(signal());
+  t.notOk(told?.has(id), 'reconciling deletes what was left');
+});
