@@ -1,9 +1,11 @@
 // `npm test`: runs the test files with tap, prints a line for each as it ends, then every failure, every skip with its
 // reason, and the closing line. The exit code is 0 only when nothing failed.
 //
-//   npm test [-- FILE…]      without files: all that .taprc includes
+//   npm test [-- FILE|FOLDER…]      without them: all that .taprc includes
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { closingLine, type Summary, summarizeFile, total } from './results.ts';
@@ -21,6 +23,14 @@ function printFile(name: string, summary: Summary): void {
   }
 }
 
+/** tap takes files only. */
+function testFiles(argument: string): readonly string[] {
+  if (!statSync(join(ROOT, argument), { throwIfNoEntry: false })?.isDirectory()) return [argument];
+  return readdirSync(join(ROOT, argument), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.test.ts'))
+    .map((name) => join(argument, name));
+}
+
 const summaries: Summary[] = [];
 const parser = tapStream((file) => {
   const summary = summarizeFile(file);
@@ -29,7 +39,7 @@ const parser = tapStream((file) => {
 });
 const tap = spawn(
   process.execPath,
-  ['node_modules/tap/dist/esm/run.mjs', 'run', '--reporter=tap', ...process.argv.slice(2)],
+  ['node_modules/tap/dist/esm/run.mjs', 'run', '--reporter=tap', ...process.argv.slice(2).flatMap(testFiles)],
   {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'inherit'],
