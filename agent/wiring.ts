@@ -85,7 +85,7 @@ async function openOutside({ config, logger, shutdown }: WiringOptions) {
   });
   const runtime = openRuntime({ endpoint: config.runtime.endpoint, logger });
   const cgroups = await openCgroups(config.paths.hostRoot);
-  return { tree, kubelet, topology, cgroups, store, podSource, runtime };
+  return { tree, kubelet, topology, cgroups, store, recovered: recovery !== undefined, podSource, runtime };
 }
 
 type Outside = Awaited<ReturnType<typeof openOutside>>;
@@ -116,6 +116,7 @@ function buildFeatures(
     ...shared,
     podSource,
     tree,
+    recovered: outside.recovered,
     options: {
       budgetBytes: config.reuse.budget,
       maxAgeMs: config.reuse.maxAge,

@@ -30,6 +30,8 @@ export interface ReuseContext {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly options: ReuseOptions;
+  /** The store was rebuilt from an older copy: its records may lack the last changes. */
+  readonly recovered: boolean;
   /** Passes a failpoint. */
   readonly reach: (point: string) => Promise<void>;
 }

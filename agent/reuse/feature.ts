@@ -38,6 +38,8 @@ export interface ReuseParts {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly options: ReuseOptions;
+  /** The store was damaged and rebuilt: its records may be older than the last hand-over. */
+  readonly recovered?: boolean;
   /** For crash tests. */
   readonly failpoint?: Failpoint;
 }
@@ -49,13 +51,23 @@ export interface Reuse extends Feature {
 }
 
 /** Builds the feature from its store; nothing on the host is touched before `recover`. */
-export function createReuse({ store, registry, failpoint, now, options, tree, ...parts }: ReuseParts): Reuse {
+export function createReuse({
+  store,
+  registry,
+  failpoint,
+  now,
+  options,
+  tree,
+  recovered = false,
+  ...parts
+}: ReuseParts): Reuse {
   const book = new LayerBook(store);
   const context: ReuseContext = {
     ...parts,
     tree,
     now,
     options,
+    recovered,
     book,
     directories: openDirectories(tree.root),
     metrics: createMetrics(registry, book),

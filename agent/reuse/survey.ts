@@ -4,10 +4,11 @@ import { mapBounded } from '../host/host-tree.ts';
 import { POLICY_ANNOTATION, readContainerStamp } from '../model/policy-stamp.ts';
 import type { LayerStore, Lease, RuntimeContainer } from '../runtime/runtime.ts';
 import { logFields, type ReuseContext } from './context.ts';
-import { type ContainerLayers, type Layer, layerKey, type Subject, sameSnapshot } from './layer.ts';
+import { type ContainerLayers, type Layer, layerKey, nameOf, type Subject, sameSnapshot } from './layer.ts';
 import { LEASE_LABEL, readLease } from './lease-labels.ts';
 import { planAdoption, type SeenContainer, type SeenLease } from './plan-adopt.ts';
 import { layersOf } from './plan-layers.ts';
+import { relocate } from './plan-relocate.ts';
 import { writeOff } from './resolve.ts';
 
 /** What the runtime has of one container of a pod. */
@@ -60,7 +61,7 @@ export async function takeSurvey(context: ReuseContext, layers: LayerStore, sign
 
 /** Whether there is anything to do for this container; needs no lock. */
 export function needsAttention(
-  { book }: ReuseContext,
+  { book, recovered }: ReuseContext,
   { seen, ...survey }: Survey,
   key: string,
   adoptContainers: boolean,
@@ -69,7 +70,8 @@ export function needsAttention(
   const there = seen.get(key);
   if (record !== undefined && layersOf(record).some((layer) => mayBeMissing(layer, survey))) return true;
   if (there === undefined) return false;
-  if (record === undefined) return adoptContainers || there.leases.length > 0;
+  if (adoptContainers && (record === undefined || recovered)) return true;
+  if (record === undefined) return there.leases.length > 0;
   return there.leases.some(({ layer }) => !isNamed(record, layer));
 }
 
@@ -92,8 +94,12 @@ export async function bringTogether(
   adoptContainers: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  await writeOffMissing(context, survey, key, signal);
   const there = survey.seen.get(key);
+  // Before anything is written off: what is missing where an old record looks for it may be elsewhere.
+  if (there !== undefined && adoptContainers && context.recovered) {
+    await relocateStale(context, survey.layers, key, there, signal);
+  }
+  await writeOffMissing(context, survey, key, signal);
   if (there === undefined) return;
   const { book, logger, notices } = context;
   const record = book.layers(key);
@@ -115,6 +121,41 @@ export async function bringTogether(
   if (layers === undefined) return;
   logger.info({ ...logFields(layers), layers: layersOf(layers).length }, 'writable layer adopted from the runtime');
   if (record !== undefined) notices.add(`${there.subject.container}: an unknown kept layer was adopted`);
+}
+
+/** The record may be older than the last hand-over: then the container that got the layer is its holder. */
+async function relocateStale(
+  context: ReuseContext,
+  layers: LayerStore,
+  key: string,
+  there: Seen,
+  signal: AbortSignal,
+): Promise<void> {
+  const record = context.book.layers(key);
+  if (record?.current === undefined || !isReused(context, there)) return;
+  const [isEmptied, containers] = await Promise.all([
+    wasEmptied(context, layers, record.current, signal),
+    lookAtContainers(context, layers, there.containers, signal),
+  ]);
+  const relocated = relocate(record, isEmptied, containers);
+  if (relocated === undefined) return;
+  await context.book.write(key, { layers: relocated });
+  const text = `the recovered record of ${nameOf(record)} was older than its last hand-over; its writable layer was found in a later container`;
+  context.notices.add(text);
+  context.logger.warn(logFields(record), text);
+}
+
+/** Whether nothing is left of the layer in this place. A directory that should be there and is not tells nothing. */
+async function wasEmptied(
+  { directories }: ReuseContext,
+  layers: LayerStore,
+  { snapshot }: Layer,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if ((await layers.parentOf(snapshot, signal)) === undefined) return true;
+  const upperdir = await layers.upperdirOf(snapshot, signal);
+  if (upperdir === undefined || (await directories.factsOf(upperdir)) === undefined) return false;
+  return await directories.isEmpty(upperdir);
 }
 
 /** The newest container decides: an older one may be from before the pod gave its layer up. */

@@ -51,6 +51,8 @@ export class FakeNode {
   #now = 1;
   #life = { alive: false };
   store = new MemoryStore();
+  /** What the next agent is told of the store: it was rebuilt from an older copy. */
+  recovered = false;
   feature: Reuse;
 
   private constructor(root: string, options: Partial<ReuseParts['options']>) {
@@ -96,6 +98,7 @@ export class FakeNode {
         measureIntervalMs: 1e9,
         ...this.#options,
       },
+      recovered: this.recovered,
       failpoint: (name) => (life.alive ? failpoint?.(name) : new Promise(() => {})),
     });
     this.feature = mortal(feature, life);
