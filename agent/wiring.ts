@@ -61,6 +61,7 @@ export interface WiredAgent {
 
 /** Layers are measured again after this long; a walk through one costs the disk something. */
 const MEASURE_INTERVAL_MS = 60_000;
+const MEASURE_CRON = '15 * * * * *';
 /** Members of this group may read the topology. */
 const TOPOLOGY_GROUP = 'holdfast';
 
@@ -274,6 +275,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
     startSchedules: () => {
       const reconciling = job('reconcile', config.schedules.reconcile, (signal) => upkeep.reconcile(signal));
       podSource.onChange(() => void reconciling.now());
+      job('measure', MEASURE_CRON, (signal) => reuse.measure(signal));
       job('topology', config.schedules.topology, refreshTopology);
       job('report', config.schedules.report, async () => {
         logger.info({ status: status().map(({ subject, level, text }) => `${subject} ${level}: ${text}`) }, 'report');

@@ -48,6 +48,8 @@ export interface Reuse extends Feature {
   readonly admin: ReuseAdmin;
   /** Pods with layers on record: some may have neither a sandbox nor a record elsewhere, and their holdings end too. */
   pods(): readonly PodName[];
+  /** Measures layers, keeps them within the budget and removes what was given up. May take minutes. */
+  measure(signal: AbortSignal): Promise<void>;
 }
 
 /** Builds the feature from its store; nothing on the host is touched before `recover`. */
@@ -176,6 +178,8 @@ export function createReuse({
     },
 
     reconcile: (signal) => upkeep.reconcile(signal),
+
+    measure: (signal) => upkeep.measure(signal),
 
     status: () => statusLines(context),
 

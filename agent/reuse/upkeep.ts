@@ -1,4 +1,4 @@
-// What happens away from the CRI calls: recovery at the start, and a round of upkeep on a schedule.
+// What happens away from the CRI calls: recovery at the start, and rounds of upkeep on schedules.
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 import type { KeyedMutex } from '../../lib/keyed-mutex.ts';
 import { keepWithinBudget } from './budget.ts';
@@ -55,10 +55,20 @@ export class Upkeep {
     }
   }
 
+  /** Quick: the repair of drift and the end of holdings wait for it. */
   async reconcile(signal: AbortSignal): Promise<void> {
     await this.#resolveAll(signal);
     if (this.#adopted) await this.#compare(false, signal);
     else await this.ensureAdopted(signal);
+  }
+
+  /**
+   * Measures layers, gives up what exceeds the budget, and removes what was given up. Walks through layers and waits for
+   * the disk, so it has a schedule of its own: nothing urgent stands behind it.
+   */
+  async measure(signal: AbortSignal): Promise<void> {
+    // What the records do not know yet cannot be weighed against the budget.
+    if (!this.#adopted) return;
     await this.#drop();
     const layers = await layersOfRuntime(this.#context, signal);
     if (layers === undefined) return;

@@ -99,6 +99,7 @@ class Kubelet {
       }
       case 'reconcile':
         await feature.reconcile?.(NEVER);
+        await feature.measure(NEVER);
     }
   }
 
@@ -143,6 +144,7 @@ class Kubelet {
   async finish(): Promise<void> {
     await this.#restart(this.#expected.image, true, this.node.feature);
     await this.node.feature.reconcile?.(NEVER);
+    await this.node.feature.measure(NEVER);
     await this.node.fullSnapshots();
     const layers = this.node.feature.admin.list().layers.filter(({ state }) => state !== 'superseded');
     assert.equal(layers.length, 1, 'one layer');

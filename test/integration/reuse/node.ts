@@ -225,6 +225,7 @@ export class TestNode {
   /** One round of upkeep, with what was dropped removed when it returns. */
   async reconcile(): Promise<void> {
     await this.feature.reconcile?.(NEVER);
+    await this.feature.measure(NEVER);
   }
 
   layers(
