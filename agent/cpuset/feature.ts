@@ -91,13 +91,22 @@ export class CpusetFeature implements Feature {
     const metrics = registerMetrics(parts.registry, {
       exclusiveCpus: () => books.ledger.holdings().reduce((sum, { cpus }) => sum + cpus.size, 0),
       sharedCpus: () => books.ledger.pool().size,
+      contestedCpus: () => (books.ledger.isPoolExhausted ? books.ledger.pool().size : 0),
       untold: () => teller.pending,
     });
     const seatOf = ({ podUid, name }: Member): Seat => books.ledger.seatOf(podUid, name);
     const reach = async (point: string): Promise<void> => parts.failpoint?.(point);
     const teller = new Teller({ store, runtime, members, seatOf, metrics, logger, reach });
     const applier = new Applier({ members, cgroups, runtime, teller, seatOf, metrics, logger, reach });
-    const pool = new SharedPool({ pool: () => books.ledger.pool(), applier, publishMask, metrics, logger, reach });
+    const pool = new SharedPool({
+      pool: () => books.ledger.pool(),
+      isExhausted: () => books.ledger.isPoolExhausted,
+      applier,
+      publishMask,
+      metrics,
+      logger,
+      reach,
+    });
     this.#parts = parts;
     this.#books = books;
     this.#teller = teller;

@@ -3,7 +3,7 @@
 import { CpuSet } from '../model/cpu-set.ts';
 import type { PodUid } from '../model/ids.ts';
 import type { PodHolding } from './holding.ts';
-import type { Machine } from './machine.ts';
+import { cpusWhere, type Machine } from './machine.ts';
 import { type PlanRules, Room } from './room.ts';
 
 /** Where a container belongs. */
@@ -89,14 +89,26 @@ export class Ledger {
     return undefined;
   }
 
-  /** CPUs of shared containers; of those bound to nodes, when there are any. Never empty. */
+  /**
+   * Every CPU that shared containers may use has an owner: the host lost CPUs. Nothing can be owned anew until one is
+   * free again.
+   */
+  get isPoolExhausted(): boolean {
+    return this.room.poolSize === 0;
+  }
+
+  /**
+   * CPUs of shared containers; of those bound to nodes, when there are any. Never empty: the kernel and the runtime take
+   * an empty set for "anywhere". When the pool is exhausted, owners share the reserved CPUs, or all that there are.
+   */
   pool(nodes: CpuSet = CpuSet.EMPTY): CpuSet {
     const key = nodes.toString();
     const known = this.#pools.get(key);
     if (known !== undefined) return known;
     const positions = [...nodes].flatMap((node) => this.machine.nodePositions.get(node) ?? []);
     const there = nodes.isEmpty ? CpuSet.EMPTY : this.room.poolCpus(positions);
-    const cpus = there.isEmpty ? this.room.poolCpus() : there;
+    const anywhere = there.isEmpty ? this.room.poolCpus() : there;
+    const cpus = anywhere.isEmpty ? this.#lastResort() : anywhere;
     this.#pools.set(key, cpus);
     return cpus;
   }
@@ -116,5 +128,11 @@ export class Ledger {
       const position = this.machine.nodePositions.get(node);
       return position !== undefined && this.machine.nodes[position]?.hasMemory === true;
     });
+  }
+
+  #lastResort(): CpuSet {
+    const { machine } = this;
+    if (!machine.reservedCpus.isEmpty) return machine.reservedCpus;
+    return cpusWhere(machine, (position) => machine.pooled[position] === 1);
   }
 }

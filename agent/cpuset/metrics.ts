@@ -14,6 +14,7 @@ export interface CpusetMetrics {
 export interface CpusetGauges {
   exclusiveCpus(): number;
   sharedCpus(): number;
+  contestedCpus(): number;
   untold(): number;
 }
 
@@ -35,6 +36,12 @@ export function registerMetrics(registry: Registry, gauges: CpusetGauges): Cpuse
   const registers = [registry];
   gauge(registers, 'holdfast_cpuset_exclusive_cpus', 'CPUs that pods own', () => gauges.exclusiveCpus());
   gauge(registers, 'holdfast_cpuset_shared_cpus', 'CPUs in the shared pool', () => gauges.sharedCpus());
+  gauge(
+    registers,
+    'holdfast_cpuset_contested_cpus',
+    'CPUs in the shared pool that have an owner, because the host has no others left; 0 is as it should be',
+    () => gauges.contestedCpus(),
+  );
   gauge(registers, 'holdfast_cpuset_untold_containers', 'Containers whose CPUs the runtime is still to be told', () =>
     gauges.untold(),
   );

@@ -143,7 +143,7 @@ export class Room {
     for (const container of holding.containers.values()) this.removeClaim(container);
   }
 
-  /** CPUs that shared containers may use now, on the given nodes (by position) or everywhere. Never empty everywhere. */
+  /** CPUs that shared containers may use now, on the given nodes (by position) or everywhere. */
   poolCpus(nodes?: readonly number[]): CpuSet {
     const { machine } = this;
     return cpusWhere(

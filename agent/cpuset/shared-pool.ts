@@ -10,6 +10,8 @@ import type { CpusetMetrics } from './metrics.ts';
 
 export interface SharedPoolOptions {
   readonly pool: () => CpuSet;
+  /** The pool is made of CPUs that have owners, for want of others. */
+  readonly isExhausted: () => boolean;
   readonly applier: Applier;
   readonly publishMask: (mask: SharedMask) => Promise<void>;
   readonly metrics: CpusetMetrics;
@@ -26,6 +28,7 @@ export class SharedPool {
   readonly #mutex = new KeyedMutex();
   readonly #background = new Set<Promise<void>>();
   #published: CpuSet | undefined;
+  #exhausted = false;
 
   constructor(options: SharedPoolOptions) {
     this.#options = options;
@@ -38,6 +41,7 @@ export class SharedPool {
    */
   async spread(): Promise<readonly Failure[]> {
     const { applier, reach } = this.#options;
+    this.#sayExhausted();
     await this.#publish();
     await reach('cpuset.pool.published');
     const failures = await applier.move();
@@ -95,6 +99,21 @@ export class SharedPool {
   /** Resolves when nothing goes on in the background. */
   async idle(): Promise<void> {
     while (this.#background.size > 0) await Promise.all(this.#background);
+  }
+
+  /** Once per change, and not with every pass. */
+  #sayExhausted(): void {
+    const { isExhausted, pool, logger } = this.#options;
+    const exhausted = isExhausted();
+    if (exhausted === this.#exhausted) return;
+    this.#exhausted = exhausted;
+    const shared = { cpus: pool().toString() };
+    if (exhausted) {
+      logger.error(
+        shared,
+        'every CPU that is left has an owner: shared containers run on owned CPUs until one is free again; bring CPUs back, or delete a pod that owns some',
+      );
+    } else logger.info(shared, 'shared containers have CPUs of their own again');
   }
 
   async #publish(): Promise<void> {

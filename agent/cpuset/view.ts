@@ -119,6 +119,15 @@ export function statusLines({ ledger, members, cgroupVersion, untold }: StatusIn
     const text = `node ${node.id}: ${room.freeOn(index)} of ${node.allocatable.length} CPUs free, ${memory}`;
     return { subject: 'numa', level: 'ok', text };
   });
+  const exhausted: readonly StatusLine[] = ledger.isPoolExhausted
+    ? [
+        {
+          subject: 'cpuset',
+          level: 'failed',
+          text: `every CPU that is left has an owner: shared containers run on owned CPUs (${pool.toString()}), and no more can be owned until one is free again; bring CPUs back, or delete a pod that owns some`,
+        },
+      ]
+    : [];
   const problems = members
     .filter(({ problem }) => problem !== undefined)
     .map(
@@ -148,6 +157,7 @@ export function statusLines({ ledger, members, cgroupVersion, untold }: StatusIn
     );
   return [
     cpuset,
+    ...exhausted,
     ...nodes,
     ...shown(problems, 'containers that are not where they belong'),
     ...shown(notes, 'pods with a note'),
