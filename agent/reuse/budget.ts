@@ -8,13 +8,15 @@ import { layersOf, without } from './plan-layers.ts';
 
 /** Gives up what exceeds the budget or its age; the host is rid of it with the next removal of drops. */
 export async function keepWithinBudget(context: ReuseContext, locks: KeyedMutex, signal: AbortSignal): Promise<void> {
-  const { book, now, options } = context;
-  for (const { key, kept } of planBudget(book.allLayers(), options, now())) {
+  const { book, now, options, startedAt } = context;
+  for (const { key, kept } of planBudget(book.allLayers(), options, now(), startedAt)) {
     await locks.run(
       key,
       async () => {
         // The layer may have been handed over while this waited for its turn.
-        const still = planBudget(book.allLayers(), options, now()).find((each) => each.kept.lease === kept.lease);
+        const still = planBudget(book.allLayers(), options, now(), startedAt).find(
+          (each) => each.kept.lease === kept.lease,
+        );
         if (still !== undefined && book.entry(key) === undefined) await giveUp(context, still);
       },
       signal,

@@ -29,6 +29,8 @@ export interface ReuseContext {
   readonly logger: Logger;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** When the agent started, in milliseconds since the epoch. */
+  readonly startedAt: number;
   readonly options: ReuseOptions;
   /** The store was rebuilt from an older copy: its records may lack the last changes. */
   readonly recovered: boolean;

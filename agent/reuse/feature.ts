@@ -68,6 +68,7 @@ export function createReuse({
     ...parts,
     tree,
     now,
+    startedAt: now(),
     options,
     recovered,
     book,

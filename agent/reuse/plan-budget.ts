@@ -39,18 +39,20 @@ function candidates(records: ReadonlyMap<string, ContainerLayers>): Candidate[] 
 
 /**
  * @param now - milliseconds since the epoch
+ * @param startedAt - when the agent started, likewise: while the node was off, no pod could come back for its layer
  * @returns what to give up, oldest first; layers not measured yet count as empty until they are
  */
 export function planBudget(
   records: ReadonlyMap<string, ContainerLayers>,
   { budgetBytes, maxAgeMs }: Budget,
   now: number,
+  startedAt: number,
 ): readonly GivenUp[] {
   const all = candidates(records);
   let total = all.reduce((sum, { size }) => sum + size, 0);
   const givenUp: GivenUp[] = [];
   for (const { key, layers, kept, since, size } of all) {
-    const tooOld = now - since > maxAgeMs;
+    const tooOld = now - Math.max(since, startedAt) > maxAgeMs;
     // An empty layer frees nothing.
     if (!tooOld && (total <= budgetBytes || size === 0)) continue;
     givenUp.push({ key, layers, kept, why: tooOld ? 'age' : 'budget' });

@@ -110,6 +110,11 @@ export class FakeNode {
     this.#life.alive = false;
   }
 
+  /** The node is off for so many milliseconds. */
+  pass(milliseconds: number): void {
+    this.#now += milliseconds;
+  }
+
   /** One clock for all, on which no two things happen at the same time. */
   #tick(): number {
     this.#now += 1;

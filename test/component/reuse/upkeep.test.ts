@@ -57,3 +57,15 @@ t.test('a snapshotter that does not answer holds up measuring, and nothing else'
   t.strictSame(node.feature.admin.list().layers, [], 'then it is known to exceed the budget');
   t.strictSame(node.leases(), [], 'and removed');
 });
+
+t.test('a node that was off for long: its pods have time to come back for their layers', async (t) => {
+  const node = await open(t, { maxAgeMs: 1000 });
+  await keepLayer(node);
+  node.pass(5000);
+  await node.restartAgent();
+  await node.feature.measure(NEVER);
+  t.match(node.feature.admin.list().layers, [{ state: 'kept' }]);
+  node.pass(5000);
+  await node.feature.measure(NEVER);
+  t.strictSame(node.feature.admin.list().layers, []);
+});

@@ -15,8 +15,8 @@ function keptRecord(key: string, since: number, size: number): [string, Containe
   return [key, record({ current: layer })];
 }
 
-const givenUp = (records: Map<string, ContainerLayers>, budgetBytes: number, maxAgeMs = 1e9, now = 100): string[] =>
-  planBudget(records, { budgetBytes, maxAgeMs }, now).map(({ key, why }) => `${key} ${why}`);
+const givenUp = (records: Map<string, ContainerLayers>, budgetBytes: number, maxAgeMs = 1e9, startedAt = 0): string[] =>
+  planBudget(records, { budgetBytes, maxAgeMs }, 100, startedAt).map(({ key, why }) => `${key} ${why}`);
 
 t.test('the oldest go first, until the rest fits', async (t) => {
   const records = new Map([keptRecord('new', 30, 10), keptRecord('old', 10, 10), keptRecord('middle', 20, 10)]);
@@ -28,6 +28,12 @@ t.test('the oldest go first, until the rest fits', async (t) => {
 t.test('too old goes whatever the budget', async (t) => {
   const records = new Map([keptRecord('old', 10, 0), keptRecord('new', 50, 10)]);
   t.strictSame(givenUp(records, 100, 60), ['old age']);
+});
+
+t.test('the time before the agent started does not count', async (t) => {
+  const records = new Map([keptRecord('old', 10, 0)]);
+  t.strictSame(givenUp(records, 100, 60, 40), []);
+  t.strictSame(givenUp(records, 100, 60, 39), ['old age']);
 });
 
 t.test('an empty layer frees nothing, and what a container holds is not kept', async (t) => {
@@ -43,7 +49,7 @@ t.test('properties', async (t) => {
     'what is left fits, and nothing is given up without need',
     fc.property(fc.array(kept, { maxLength: 12 }), fc.integer({ min: 0, max: 300 }), (layers, budgetBytes) => {
       const records = new Map(layers.map(({ since, size }, index) => keptRecord(`${index}`, since, size)));
-      const given = planBudget(records, { budgetBytes, maxAgeMs: 1e9 }, 100);
+      const given = planBudget(records, { budgetBytes, maxAgeMs: 1e9 }, 100, 0);
       const sizeOf = (key: string): number => layers[Number(key)]?.size ?? 0;
       const gone = new Set(given.map(({ key }) => key));
       const left = [...records.keys()].filter((key) => !gone.has(key)).reduce((sum, key) => sum + sizeOf(key), 0);
