@@ -1,13 +1,13 @@
 // Brings containers to where they belong: cgroups of running ones, specs of those that are created and not started.
 import type { Logger } from 'pino';
-import { describeError } from '../../lib/errors.ts';
+import { describeError, HoldfastError } from '../../lib/errors.ts';
 import type { CgroupAccess, ContainerCgroup } from '../host/cgroupfs.ts';
 import { mapBounded } from '../host/host-tree.ts';
 import type { CpuSet } from '../model/cpu-set.ts';
 import type { ContainerId } from '../model/ids.ts';
 import type { ContainerRuntime, OciSpec } from '../runtime/runtime.ts';
 import type { Seat } from './ledger.ts';
-import { describeMember, type Member, type Members } from './members.ts';
+import { describeMember, type Member, type Members, mayRun } from './members.ts';
 import type { CpusetMetrics } from './metrics.ts';
 import type { Teller } from './teller.ts';
 
@@ -80,7 +80,7 @@ export class Applier {
   async locateAll(processIds: ReadonlyMap<ContainerId, number>): Promise<void> {
     await this.#pass(async (member) => {
       const pid = processIds.get(member.id);
-      if (pid === undefined || member.cgroup !== undefined || member.state !== 'running') return;
+      if (pid === undefined || member.cgroup !== undefined || !mayRun(member)) return;
       member.cgroup = await this.#options.cgroups.locate(pid, member.id, member.podUid);
     });
   }
@@ -155,7 +155,7 @@ export class Applier {
         member.problem = undefined;
       } catch (error) {
         member.problem = describeError(error);
-        metrics.failures.inc({ what: member.state === 'running' ? 'cgroup' : 'spec' });
+        metrics.failures.inc({ what: member.state === 'created' ? 'spec' : 'cgroup' });
         failures.push({ member, error });
       }
     });
@@ -168,12 +168,15 @@ export class Applier {
       await this.editSpec(member);
       return;
     }
-    if (member.state !== 'running') return;
+    if (!mayRun(member)) return;
     await teller.settled(member.id);
     const seat = seatOf(member);
     if (member.written?.equals(seat.cpus) === true) return;
     const cgroup = await this.#cgroupOf(member);
-    if (cgroup === undefined) return;
+    if (cgroup === undefined) {
+      if (member.state === 'unknown') await this.#checkGone(member);
+      return;
+    }
     if (!(await cgroups.write(cgroup, seat.cpus, undefined, member.written))) {
       this.#gone(member);
       return;
@@ -195,7 +198,23 @@ export class Applier {
   #gone(member: Member): void {
     member.cgroup = undefined;
     member.written = undefined;
-    if (member.state === 'running') member.state = 'exited';
+    if (mayRun(member)) member.state = 'exited';
+  }
+
+  /**
+   * Its cgroup cannot be found, and the runtime did not say whether its process lives.
+   * @throws HoldfastError HOST_FAILURE unless the runtime says now that it does not
+   */
+  async #checkGone(member: Member): Promise<void> {
+    const status = await this.#options.runtime.containerStatus(member.id, AbortSignal.timeout(RUNTIME_TIMEOUT_MS));
+    if (status === undefined || status.state === 'exited') {
+      this.#gone(member);
+      return;
+    }
+    throw new HoldfastError(
+      'HOST_FAILURE',
+      `the runtime does not know whether container ${member.id} still runs (state ${status.state}) and names no process of it: its cgroup cannot be found; remove the container, or start the runtime again`,
+    );
   }
 
   async #unthrottle(member: Member, cgroup: ContainerCgroup): Promise<readonly string[]> {

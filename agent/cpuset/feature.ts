@@ -32,7 +32,7 @@ import type { Store } from '../state/store.ts';
 import { Applier } from './apply.ts';
 import { Books } from './books.ts';
 import type { Ledger, Seat } from './ledger.ts';
-import { type Member, Members, memberFrom } from './members.ts';
+import { type Member, Members, mayRun, memberFrom } from './members.ts';
 import { type CpusetMetrics, registerMetrics } from './metrics.ts';
 import { type PlacingOptions, placeContainer, placePod } from './placing.ts';
 import { planPlacement } from './plan-placement.ts';
@@ -200,8 +200,8 @@ export class CpusetFeature implements Feature {
   }
 
   async containerRemoving({ container }: ContainerStep): Promise<void> {
-    // One that still runs is stopped by the runtime: until then it keeps off the CPUs of others.
-    if (container.state !== 'running') await this.#forget(container.id);
+    // One that may still run is stopped by the runtime: until then it keeps off the CPUs of others.
+    if (!mayRun(container)) await this.#forget(container.id);
   }
 
   pods(): readonly PodName[] {

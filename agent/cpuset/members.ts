@@ -46,6 +46,11 @@ export function memberFrom(listed: RuntimeContainer, told: CpuSet | undefined): 
   };
 }
 
+/** In state `unknown` the runtime has lost sight of a container whose process may live. */
+export function mayRun({ state }: Pick<Member, 'state'>): boolean {
+  return state === 'running' || state === 'unknown';
+}
+
 /** `default/web/app (0123456789ab)`, for logs and errors. */
 export function describeMember({ namespace, podName, name, id }: Member): string {
   return `${namespace}/${podName}/${name} (${id.slice(0, 12)})`;
@@ -88,6 +93,8 @@ export class Members {
     for (const container of listed) {
       const known = this.#byId.get(container.id);
       if (known === undefined) this.put(memberFrom(container, toldOf(container.id)));
+      // One that was seen to be gone does not come back to life because the runtime does not know.
+      else if (known.state === 'exited' && container.state === 'unknown') continue;
       // A start that we were told of is newer than the listing.
       else if (known.state !== 'running' || container.state === 'exited') known.state = container.state;
     }

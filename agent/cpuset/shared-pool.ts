@@ -5,7 +5,7 @@ import { KeyedMutex } from '../../lib/keyed-mutex.ts';
 import type { CpuSet } from '../model/cpu-set.ts';
 import type { SharedMask } from '../model/shared-mask.ts';
 import type { Applier, Failure } from './apply.ts';
-import { describeMember } from './members.ts';
+import { describeMember, type Member } from './members.ts';
 import type { CpusetMetrics } from './metrics.ts';
 
 export interface SharedPoolOptions {
@@ -22,6 +22,11 @@ export interface SharedPoolOptions {
 
 /** Containers named in one error or log line. */
 const MOST_NAMED = 5;
+
+/** Where it was last; what the runtime was told is too little to go by when the runtime has lost sight of it. */
+function lastKnown({ written, told, state }: Member): CpuSet | undefined {
+  return written ?? (state === 'unknown' ? undefined : told);
+}
 
 export class SharedPool {
   readonly #options: SharedPoolOptions;
@@ -77,7 +82,7 @@ export class SharedPool {
     const stop = this.#options.metrics.clearing.startTimer();
     const failures = await this.spread();
     stop();
-    const inTheWay = failures.filter(({ member }) => (member.written ?? member.told)?.overlaps(cpus) !== false);
+    const inTheWay = failures.filter(({ member }) => lastKnown(member)?.overlaps(cpus) !== false);
     const [first] = inTheWay;
     if (first === undefined) return;
     const names = inTheWay.slice(0, MOST_NAMED).map(({ member }) => describeMember(member));
