@@ -117,6 +117,8 @@ export class Applier {
     const repaired: string[] = [];
     const cpusDiffer = actual === undefined || !actual.cpus.equals(seat.cpus);
     const memsDiffer = member.mems !== undefined && actual?.mems.equals(member.mems) !== true;
+    // It may have been the runtime that wrote other CPUs, and it then has those in its records: it is told again.
+    if (cpusDiffer && member.told?.equals(seat.cpus) === true) member.told = undefined;
     if (cpusDiffer || memsDiffer) {
       const ours = member.written?.equals(seat.cpus) === true;
       if (!(await cgroups.write(cgroup, seat.cpus, memsDiffer ? member.mems : undefined))) {

@@ -36,6 +36,7 @@ import { type Member, Members, mayRun, memberFrom } from './members.ts';
 import { type CpusetMetrics, registerMetrics } from './metrics.ts';
 import { type PlacingOptions, placeContainer, placePod } from './placing.ts';
 import { planPlacement } from './plan-placement.ts';
+import { Rechecks } from './recheck.ts';
 import type { PlanRules } from './room.ts';
 import { SharedPool } from './shared-pool.ts';
 import { writeStamp } from './stamp.ts';
@@ -76,6 +77,7 @@ export class CpusetFeature implements Feature {
   readonly #teller: Teller;
   readonly #applier: Applier;
   readonly #pool: SharedPool;
+  readonly #rechecks: Rechecks;
   readonly #placing: PlacingOptions;
   readonly #upkeep: UpkeepOptions;
   readonly #metrics: CpusetMetrics;
@@ -112,6 +114,7 @@ export class CpusetFeature implements Feature {
     this.#teller = teller;
     this.#applier = applier;
     this.#pool = pool;
+    this.#rechecks = new Rechecks({ members, applier, teller, metrics, logger });
     this.#metrics = metrics;
     this.#placing = { books, metrics, reach };
     this.#upkeep = { store, runtime, logger, books, members, applier, teller, pool };
@@ -192,6 +195,7 @@ export class CpusetFeature implements Feature {
       );
     }
     const mems = this.#members.get(container.id)?.mems;
+    this.#rechecks.later(container.id);
     return {
       cpusetCpus: seat.cpus,
       ...(mems === undefined ? {} : { cpusetMems: mems }),
@@ -257,12 +261,14 @@ export class CpusetFeature implements Feature {
   /** Resolves when nothing goes on in the background: neighbours are moved, the runtime is told. */
   async idle(): Promise<void> {
     await this.#pool.idle();
+    await this.#rechecks.idle();
     await this.#teller.idle();
   }
 
   /** Ends what goes on in the background; what was not told is told after the next start. */
   async close(): Promise<void> {
     await this.#pool.idle();
+    await this.#rechecks.close();
     await this.#teller.close();
   }
 
