@@ -4,12 +4,12 @@ import { mapBounded } from '../host/host-tree.ts';
 import { POLICY_ANNOTATION, readContainerStamp } from '../model/policy-stamp.ts';
 import type { LayerStore, Lease, RuntimeContainer } from '../runtime/runtime.ts';
 import { logFields, type ReuseContext } from './context.ts';
-import { type ContainerLayers, type Layer, layerKey, nameOf, type Subject, sameSnapshot } from './layer.ts';
+import { type Layer, layerKey, nameOf, type Subject, sameSnapshot } from './layer.ts';
 import { LEASE_LABEL, readLease } from './lease-labels.ts';
+import { isNamed, mayBeMissing, missesSeveral, type Present, writeOffMissing } from './missing.ts';
 import { planAdoption, type SeenContainer, type SeenLease } from './plan-adopt.ts';
 import { layersOf } from './plan-layers.ts';
 import { relocate } from './plan-relocate.ts';
-import { writeOff } from './resolve.ts';
 
 /** What the runtime has of one container of a pod. */
 interface Seen {
@@ -18,17 +18,16 @@ interface Seen {
   readonly leases: { readonly lease: Lease; readonly layer: Layer }[];
 }
 
-export interface Survey {
+export interface Survey extends Present {
   readonly layers: LayerStore;
   readonly seen: ReadonlyMap<string, Seen>;
-  /** Everything that exists, to tell quickly what may be missing. */
-  readonly containerIds: ReadonlySet<string>;
-  readonly leaseIds: ReadonlySet<string>;
+  /** The runtime knows none of the snapshots that may be missing, and there is more than one: it may be another one. */
+  readonly missesSeveral: boolean;
 }
 
 const AT_ONCE = 8;
 
-/** Two calls, whatever the number of containers. */
+/** Two calls, whatever the number of containers, and one for each layer that is not where its record says. */
 export async function takeSurvey(context: ReuseContext, layers: LayerStore, signal: AbortSignal): Promise<Survey> {
   const [containers, leases] = await Promise.all([
     context.runtime.listContainers(signal),
@@ -51,36 +50,27 @@ export async function takeSurvey(context: ReuseContext, layers: LayerStore, sign
     const read = readLease(lease);
     if (read !== undefined) place(read.subject).leases.push({ lease, layer: read.layer });
   }
-  return {
-    layers,
-    seen,
+  const present: Present = {
     containerIds: new Set(containers.map(({ id }) => id)),
     leaseIds: new Set(leases.map(({ id }) => id)),
   };
+  return { layers, seen, ...present, missesSeveral: await missesSeveral(context, layers, present, signal) };
 }
 
 /** Whether there is anything to do for this container; needs no lock. */
 export function needsAttention(
   { book, recovered }: ReuseContext,
-  { seen, ...survey }: Survey,
+  survey: Survey,
   key: string,
   adoptContainers: boolean,
 ): boolean {
   const record = book.layers(key);
-  const there = seen.get(key);
+  const there = survey.seen.get(key);
   if (record !== undefined && layersOf(record).some((layer) => mayBeMissing(layer, survey))) return true;
   if (there === undefined) return false;
   if (adoptContainers && (record === undefined || recovered)) return true;
   if (record === undefined) return there.leases.length > 0;
   return there.leases.some(({ layer }) => !isNamed(record, layer));
-}
-
-function mayBeMissing({ holder }: Layer, { containerIds, leaseIds }: Omit<Survey, 'seen'>): boolean {
-  return holder.kind === 'container' ? !containerIds.has(holder.id) : !leaseIds.has(holder.lease);
-}
-
-function isNamed(record: ContainerLayers, { snapshot }: Layer): boolean {
-  return layersOf(record).some((each) => sameSnapshot(each.snapshot, snapshot));
 }
 
 /**
@@ -99,7 +89,7 @@ export async function bringTogether(
   if (there !== undefined && adoptContainers && context.recovered) {
     await relocateStale(context, survey.layers, key, there, signal);
   }
-  await writeOffMissing(context, survey, key, signal);
+  if (!survey.missesSeveral) await writeOffMissing(context, survey.layers, survey, key, signal);
   if (there === undefined) return;
   const { book, logger, notices } = context;
   const record = book.layers(key);
@@ -211,22 +201,4 @@ async function lookAtLease(
     isNamed: named.some((snapshot) => snapshot !== undefined && sameSnapshot(snapshot, layer.snapshot)),
     isEmpty: upperdir !== undefined && (await directories.isEmpty(upperdir)),
   };
-}
-
-async function writeOffMissing(
-  context: ReuseContext,
-  { seen: _seen, ...survey }: Survey,
-  key: string,
-  signal: AbortSignal,
-): Promise<void> {
-  const record = context.book.layers(key);
-  if (record === undefined) return;
-  for (const layer of layersOf(record)) {
-    if (!mayBeMissing(layer, survey)) continue;
-    const now = context.book.layers(key);
-    if (now === undefined || !isNamed(now, layer)) continue;
-    // The survey may be older than the record: only the snapshot's absence counts.
-    if ((await survey.layers.parentOf(layer.snapshot, signal)) !== undefined) continue;
-    await writeOff(context, key, now, layer.snapshot);
-  }
 }

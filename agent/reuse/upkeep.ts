@@ -16,6 +16,8 @@ export class Upkeep {
   /** Whether the records have been compared with the runtime since the start. */
   #adopted = false;
   #adopting: Promise<void> | undefined;
+  /** Said once each time it begins, not every round. */
+  #missesSeveral = false;
 
   constructor(context: ReuseContext, locks: KeyedMutex) {
     this.#context = context;
@@ -102,6 +104,7 @@ export class Upkeep {
       return;
     }
     const survey = await takeSurvey(context, layers, signal);
+    this.#warnOfOtherRuntime(survey.missesSeveral);
     const keys = new Set([...survey.seen.keys(), ...context.book.allLayers().keys()]);
     for (const key of keys) {
       if (!needsAttention(context, survey, key, adoptContainers)) continue;
@@ -116,5 +119,15 @@ export class Upkeep {
       );
     }
     this.#adopted = true;
+  }
+
+  #warnOfOtherRuntime(missesSeveral: boolean): void {
+    if (missesSeveral && !this.#missesSeveral) {
+      const text =
+        'the runtime knows none of several writable layers that are on record; was another runtime, or one with another root, started on the socket? The records are kept';
+      this.#context.notices.add(text);
+      this.#context.logger.warn({}, text);
+    }
+    this.#missesSeveral = missesSeveral;
   }
 }
