@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import type { PodDescription } from '../../../agent/cli/quickstart/pod-requests.ts';
 import { assertNoDoubleUse, type Confinement, confinementOf, remainsOf } from './facts.ts';
-import { retrying, settles, type TestNode, until } from './harness.ts';
+import { retrying, settles, startNode, type TestNode, until } from './harness.ts';
 import {
   containersOf,
   crash,
@@ -33,8 +33,11 @@ export async function failpointsBelow(folder: string): Promise<readonly string[]
   return [...points].toSorted();
 }
 
+/** The points of reuse are told apart only so that no test file takes too long. */
+export const isMove = (point: string): boolean => point.startsWith('reuse.move.');
+
 /** Starts the agent again whenever it dies, as systemd would, with the failpoint disarmed. */
-export class Supervisor {
+class Supervisor {
   readonly #node: TestNode;
   #deaths = 0;
   #stopped = false;
@@ -72,10 +75,19 @@ async function createWaiting({ kubelet }: TestNode): Promise<{ readonly pod: Pod
   return { pod, id: await kubelet.createContainer(await kubelet.runPod(pod), 'app') };
 }
 
+/** A life for each of the points, on one node. */
+export async function liveThroughAll(t: Test, points: readonly string[]): Promise<void> {
+  t.not(points.length, 0, `points: ${points.join(' ')}`);
+  const node = await startNode(t);
+  await node.kubelet.makePod(neighbour());
+  const supervisor = new Supervisor(t, node);
+  for (const point of points) await t.test(point, (t) => liveWithDeaths(t, node, supervisor, point));
+}
+
 /** One life of a pod; in each of its phases the agent dies where it first comes to the point. */
-export async function liveWithDeaths(t: Test, node: TestNode, supervisor: Supervisor, point: string): Promise<void> {
+async function liveWithDeaths(t: Test, node: TestNode, supervisor: Supervisor, point: string): Promise<void> {
   const { kubelet } = node;
-  const before = await remainsOf(node);
+  const before = await retrying('looking', () => remainsOf(node));
   const deathsBefore = supervisor.deaths;
   const pod = somePod(KEEPS_ALL);
   const waiting = await createWaiting(node);
@@ -110,13 +122,14 @@ export async function liveWithDeaths(t: Test, node: TestNode, supervisor: Superv
   await phase('the removal', async () => {
     for (const { id } of await containersOf(kubelet, pod.uid)) await kubelet.removeContainer(id);
   });
-  await runs('a start from the kept layer', 'next');
+  const last = await runs('a start from the kept layer', 'next');
   await phase('the start of what was waiting', async () => {
     if ((await kubelet.containerStatus(waiting.id))?.startedAt === 0n) await kubelet.startContainer(waiting.id);
   });
   await node.disarm();
   await until('the agent to be there', async () => (await kubelet.listContainers()).length > 0);
   await retrying('the comparison', () => assertNoDoubleUse(t, node));
+  t.strictSame(await confinementOf(node, last), confinement, 'after all deaths the container is where it was');
   await phase('the deletion', async () => {
     await kubelet.deletePod(pod.uid);
     await kubelet.deletePod(waiting.pod.uid);

@@ -82,9 +82,12 @@ export async function startNode(t: Test, { config, pods }: NodeOptions = {}): Pr
   };
 }
 
+/** Between two looks at the node, which cost all of its programs something. */
+const LOOK_MS = 100;
+
 /** Asks until the condition holds; fails with what is missing. */
 export async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  await pollUntil(what, PATIENCE_MS, async () => ((await holds()) ? true : undefined));
+  await pollUntil(what, PATIENCE_MS, async () => ((await holds()) ? true : await delay(LOOK_MS, undefined)));
 }
 
 /** Waits until what is read is as expected, and shows the difference when it never is. */

@@ -3,9 +3,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import type { RunningPod } from '../../../agent/cli/quickstart/cri-client.ts';
+import { pollUntil } from '../../../agent/cli/quickstart/poll.ts';
 import { ContainerState } from '../../../proto/gen/wire/cri/v1/cri_pb.ts';
 import { assertNoDoubleUse, confinementOf, leasesOf, remainsOf } from './facts.ts';
-import { NEEDS_ROOT, retrying, settles, startNode, type TestNode, until } from './harness.ts';
+import { NEEDS_ROOT, PATIENCE_MS, retrying, settles, startNode, type TestNode, until } from './harness.ts';
 import { containersOf, crash, dataOf, KEEPS_ALL, leaveNote, somePod } from './pods.ts';
 
 /** When to interrupt: some time after the call, or as soon as the runtime lists the container. */
@@ -34,9 +35,9 @@ async function moment(node: TestNode, pod: RunningPod, attempt: number, when: Mo
     await delay(when);
     return;
   }
-  await until('the runtime to list the container', async () => {
-    return (await containersOf(node.direct, pod.uid)).some(({ metadata }) => metadata?.attempt === attempt);
-  });
+  await pollUntil('the runtime to list the container', PATIENCE_MS, async () =>
+    (await containersOf(node.direct, pod.uid)).find(({ metadata }) => metadata?.attempt === attempt),
+  );
 }
 
 /** @returns the container that runs in the end */
