@@ -10,6 +10,8 @@ import type { TarEntry } from './tar.ts';
 export const APP_IMAGE = 'holdfast.local/app:1';
 /** The same with another topmost layer: `/etc/generation` says `2`. For in-place upgrades. */
 export const APP_IMAGE_NEXT = 'holdfast.local/app:2';
+/** In every image, and nowhere else: a container that does not see it is not in a root filesystem of its own. */
+export const IMAGE_MARKER = '/etc/holdfast-image';
 /** The container that holds a sandbox's namespaces. */
 export const PAUSE_IMAGE = 'holdfast.local/pause:1';
 
@@ -74,6 +76,7 @@ function busyboxLayer(busybox: Buffer): readonly TarEntry[] {
     directory('tmp/', 0o1777),
     { type: 'file', path: 'bin/busybox', mode: 0o755, content: busybox },
     ...APPLETS.map((applet): TarEntry => ({ type: 'symlink', path: `bin/${applet}`, target: 'busybox' })),
+    { type: 'file', path: IMAGE_MARKER.slice(1), mode: 0o444, content: Buffer.alloc(0) },
     { type: 'file', path: 'etc/passwd', mode: 0o644, content: Buffer.from('root:x:0:0:root:/root:/bin/sh\n') },
   ];
 }

@@ -1,6 +1,6 @@
 // The pods of quickstart, for a host with a given number of CPUs. Pure.
 import { bytes, milliCpu } from '../../model/quantity.ts';
-import { APP_IMAGE } from './images.ts';
+import { APP_IMAGE, IMAGE_MARKER } from './images.ts';
 import type { PodDescription } from './pod-requests.ts';
 
 const MEMORY = bytes(64 * 1024 * 1024);
@@ -17,8 +17,12 @@ export interface QuickstartPods {
   readonly exclusiveCpus: number;
 }
 
-/** Appends a line at each start, so that the file tells how often the container began. */
-const WEB_COMMAND = 'echo "attempt $ATTEMPT began" >> /var/history; while true; do sleep 1; done';
+/**
+ * Appends a line at each start, so that the file tells how often the container began; never to a file of the host, where
+ * containers could not be isolated (runc in a chroot).
+ */
+const WEB_COMMAND =
+  `[ -e ${IMAGE_MARKER} ] || exit 1; ` + 'echo "attempt $ATTEMPT began" >> /var/history; while true; do sleep 1; done';
 
 /** @param usableCpus - online CPUs that the agent may hand out */
 export function quickstartPods(usableCpus: number): QuickstartPods {

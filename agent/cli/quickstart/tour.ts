@@ -57,6 +57,8 @@ async function startWeb(context: TourContext, neighbour: Observed): Promise<Web>
   const wrote = async (): Promise<true | undefined> =>
     (await historyOf(context, containerId)).length > 0 ? true : undefined;
   await pollUntil('the container to write its file', EXIT_TIMEOUT_MS, wrote, context.signal);
+  const generation = (await host.kubelet.exec(containerId, 'cat', '/etc/generation')).stdout.trim();
+  report.claim(generation === '1', 'it has the root filesystem of its image', `/etc/generation says "${generation}"`);
   await host.kubelet.exec(containerId, 'rm', '/etc/generation');
   if (pods.exclusiveCpus > 0) {
     report.claim(seen.cpus.size === pods.exclusiveCpus, 'it has CPUs of its own', place(seen));
