@@ -29,6 +29,8 @@ function pod(name: string, containers: number): PodDescription {
       name: `c${index}`,
       image: APP_IMAGE,
       command: ['/bin/sleep', '1000'],
+      // Little: a deleted pod that no pod source tells of holds what it was promised for the grace period.
+      cpuRequest: milliCpu(10),
       cpuLimit: milliCpu(100),
       memoryLimit: bytes(16 * 1024 * 1024),
     })),
