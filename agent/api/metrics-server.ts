@@ -4,10 +4,18 @@ import type { AddressInfo } from 'node:net';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { describeError, HoldfastError, isErrno } from '../../lib/errors.ts';
 
+/** The event loop's lag is measured this often, and counts from this value. */
+const EVENT_LOOP_PRECISION_MS = 200;
+
 /** The registry that every feature registers its metrics with; with those of the process itself. */
 export function createRegistry(): Registry {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry, prefix: 'holdfast_' });
+  collectDefaultMetrics({
+    register: registry,
+    prefix: 'holdfast_',
+    // Each look wakes the process up; the library's own 10 ms cost half a percent of a core for nothing.
+    eventLoopMonitoringPrecision: EVENT_LOOP_PRECISION_MS,
+  });
   return registry;
 }
 
