@@ -1,7 +1,6 @@
 // Writable layers in containerd: snapshots, the container records that name them, and leases that keep them.
 import { create } from '@bufbuild/protobuf';
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
-import { HoldfastError } from '../../lib/errors.ts';
 import {
   type Container,
   ContainerSchema,
@@ -87,17 +86,6 @@ export function createLayerStore(call: ContainerdCall): LayerStore {
     },
 
     detachSnapshot: (id, signal) => nameSnapshot(id, '', signal),
-
-    attachSnapshot: async (id, { snapshotter, key }, signal) => {
-      const container = await getContainer(id, signal);
-      if (container !== undefined && container.snapshotter !== snapshotter) {
-        throw new HoldfastError(
-          'PRECONDITION',
-          `container ${id} uses snapshotter ${container.snapshotter} and cannot have a snapshot of ${snapshotter}`,
-        );
-      }
-      await nameSnapshot(id, key, signal);
-    },
 
     createLease: async (id, ref, labels, signal) => {
       try {

@@ -117,8 +117,6 @@ export interface LayerStore {
   removeSnapshot(ref: SnapshotRef, signal: AbortSignal): Promise<void>;
   /** Makes the container forget its snapshot, so that removing the container leaves it alone. */
   detachSnapshot(id: ContainerId, signal: AbortSignal): Promise<void>;
-  /** Names the container's snapshot again, after detachSnapshot. */
-  attachSnapshot(id: ContainerId, ref: SnapshotRef, signal: AbortSignal): Promise<void>;
   /** Keeps the snapshot from garbage collection. Succeeds when that lease holds it already. */
   createLease(
     id: string,

@@ -244,9 +244,6 @@ export class FakeNode {
         this.#named.delete(id);
         await this.collectGarbage();
       },
-      attachSnapshot: async (id, { key }) => {
-        this.#named.set(id, key);
-      },
       createLease: async (id, { key }, labels) => {
         const lease = this.#leases.get(id) ?? { id, labels, createdAt: this.#tick(), keys: new Set<string>() };
         lease.keys.add(key);
