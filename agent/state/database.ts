@@ -2,7 +2,7 @@
 // runs.
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { HoldfastError } from '../../lib/errors.ts';
+import { HoldfastError, isErrno } from '../../lib/errors.ts';
 import { Keeper } from './keeper.ts';
 import { DATABASE_FILE, type DatabaseContent } from './lmdb-file.ts';
 import { digestAfter, type RawChange, type Records } from './records.ts';
@@ -94,9 +94,13 @@ export class Database {
 /** Keeps the file for people to look at, and no more than three of them. */
 async function setAside(directory: string): Promise<void> {
   const file = path.join(directory, DATABASE_FILE);
-  if ((await fs.lstat(file).catch(() => undefined)) === undefined) return;
   const stamp = new Date().toISOString().replaceAll(/[-:.]/g, '');
-  await fs.rename(file, path.join(directory, `${DAMAGED_PREFIX}${stamp}`));
+  try {
+    await fs.rename(file, path.join(directory, `${DAMAGED_PREFIX}${stamp}`));
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return;
+    throw error;
+  }
   const names = (await fs.readdir(directory)).filter((name) => name.startsWith(DAMAGED_PREFIX)).sort();
   for (const name of names.slice(0, -DAMAGED_KEPT)) {
     await fs.rm(path.join(directory, name), { recursive: true, force: true });
