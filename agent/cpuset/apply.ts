@@ -72,6 +72,7 @@ export class Applier {
       return this.#pass((member) => this.#moveOne(member));
     });
     this.#next = pass;
+    // Only for the next pass to follow; whoever asked for this one learns how it went.
     this.#running = pass.catch(() => undefined);
     return pass;
   }
