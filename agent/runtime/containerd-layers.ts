@@ -44,14 +44,6 @@ export function createLayerStore(call: ContainerdCall): LayerStore {
   const getContainer = async (id: string, signal: AbortSignal): Promise<Container | undefined> =>
     (await unlessMissing(call(Containers.method.get, create(GetContainerRequestSchema, { id }), signal)))?.container;
 
-  const nameSnapshot = async (id: string, snapshotKey: string, signal: AbortSignal): Promise<void> => {
-    const request = create(UpdateContainerRequestSchema, {
-      container: create(ContainerSchema, { id, snapshotKey }),
-      updateMask: { paths: ['snapshotkey'] },
-    });
-    await call(Containers.method.update, request, signal);
-  };
-
   return {
     snapshotOf: async (id, signal) => {
       const container = await getContainer(id, signal);
@@ -85,7 +77,13 @@ export function createLayerStore(call: ContainerdCall): LayerStore {
       await unlessMissing(call(Snapshots.method.remove, request, signal, WALK_TIMEOUT_MS));
     },
 
-    detachSnapshot: (id, signal) => nameSnapshot(id, '', signal),
+    detachSnapshot: async (id, signal) => {
+      const request = create(UpdateContainerRequestSchema, {
+        container: create(ContainerSchema, { id, snapshotKey: '' }),
+        updateMask: { paths: ['snapshotkey'] },
+      });
+      await call(Containers.method.update, request, signal);
+    },
 
     createLease: async (id, ref, labels, signal) => {
       try {
