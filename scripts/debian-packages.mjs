@@ -1,23 +1,41 @@
 // The Debian part of the set-up: programs that Holdfast's quickstart and tests run. What is there is left alone,
-// wherever it came from; nothing is ever removed, and a containerd that comes with this is not started.
+// wherever it came from; nothing is ever removed, and no service that comes with this is started.
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, isAbsolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const BUSYBOX_DIRECTORY = fileURLToPath(new URL('../node_modules/.cache/holdfast/busybox-static', import.meta.url));
 
-/** Debian package by the program that is wanted from it. */
-const PROGRAMS = {
-  containerd: 'containerd',
-  'containerd-shim-runc-v2': 'containerd',
-  ctr: 'containerd',
-  runc: 'runc',
-  ip: 'iproute2',
+/** For each purpose the Debian package by the program, or the file, that is wanted from it. */
+const WANTED = {
+  quickstart: {
+    containerd: 'containerd',
+    'containerd-shim-runc-v2': 'containerd',
+    ctr: 'containerd',
+    runc: 'runc',
+    ip: 'iproute2',
+  },
+  tests: { 'lstopo-no-graphics': 'hwloc-nox', bzip2: 'bzip2' },
+  vm: {
+    'qemu-system-x86_64': 'qemu-system-x86',
+    'qemu-img': 'qemu-utils',
+    mmdebstrap: 'mmdebstrap',
+    'mkfs.ext4': 'e2fsprogs',
+  },
+  kube: {
+    etcd: 'etcd-server',
+    '/usr/lib/go-1.19/bin/go': 'golang-1.19-go',
+    '/usr/share/gocode/src/github.com/modern-go/reflect2/reflect2.go': 'golang-github-modern-go-reflect2-dev',
+    'dpkg-source': 'dpkg-dev',
+  },
 };
-const TEST_PROGRAMS = { 'lstopo-no-graphics': 'hwloc-nox', bzip2: 'bzip2' };
 
+/** What some packages start at once and at each boot; neither is ours to start. */
+const SERVICES = { containerd: 'containerd.service', 'etcd-server': 'etcd.service' };
+
+/** Where the program is; what is named by its whole path need not be a program. */
 function findProgram(name) {
   const folders = [
     ...(process.env.PATH ?? '').split(delimiter),
@@ -27,16 +45,15 @@ function findProgram(name) {
     '/usr/bin',
     '/bin',
   ];
-  return folders
-    .map((folder) => join(folder, name))
-    .find((path) => {
-      try {
-        accessSync(path, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
+  const candidates = isAbsolute(name) ? [name] : folders.map((folder) => join(folder, name));
+  return candidates.find((path) => {
+    try {
+      accessSync(path, isAbsolute(name) ? constants.R_OK : constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** The Debian packages from which a program is missing. */
@@ -91,9 +108,12 @@ function aptGet(...args) {
   return run('apt-get', ['--quiet', '--assume-yes', ...args]);
 }
 
-/** Installing it must not make it start at the next boot either. */
-function disableContainerdService() {
-  if (findProgram('systemctl') !== undefined) run('systemctl', ['--quiet', 'disable', 'containerd.service']);
+/** Installing them must not make them start at the next boot either. */
+function disableServices(packages) {
+  if (findProgram('systemctl') === undefined) return;
+  for (const name of packages.filter((each) => Object.hasOwn(SERVICES, each))) {
+    run('systemctl', ['--quiet', 'disable', SERVICES[name]]);
+  }
 }
 
 /**
@@ -121,15 +141,15 @@ function install(packages, say) {
     const reason = lastLine(installed.output || updated.output);
     throw new Error(`apt-get could not install ${packages.join(', ')}: ${reason}`);
   }
-  if (packages.includes('containerd')) disableContainerdService();
+  disableServices(packages);
 }
 
 /**
  * Installs what is missing as root on Debian and its descendants.
  * @throws Error with one sentence for the user; without root or apt-get it only says what is left out
  */
-export function setUpDebianPackages({ forTests, say }) {
-  const packages = missingPackages({ ...PROGRAMS, ...(forTests ? TEST_PROGRAMS : {}) });
+export function setUpDebianPackages({ purposes, say }) {
+  const packages = purposes.flatMap((purpose) => missingPackages(WANTED[purpose]));
   const needsBusybox = !hasStaticBusybox();
   const unpack = needsBusybox && findProgram('busybox') !== undefined;
   if (needsBusybox && !unpack) packages.push('busybox-static');

@@ -1,7 +1,7 @@
 // Sets up a fresh machine: npm packages, generated code and build, Debian packages. Does only what is missing, so it
 // can be run again at any time. Works before any npm package exists: Node built-ins only.
 //
-//   node scripts/set-up.mjs [--for-tests]
+//   node scripts/set-up.mjs [--for-tests[=vm|kube]]
 import { buildIfNeeded } from './build.mjs';
 import { setUpDebianPackages } from './debian-packages.mjs';
 import { setUpNpmPackages, setUpTap } from './npm-packages.mjs';
@@ -23,13 +23,23 @@ function build() {
   if (!buildIfNeeded()) throw new Error('The build failed; its messages are above.');
 }
 
-const forTests = process.argv.includes('--for-tests');
+/** What the packages are for: the quickstart, the tests, and the tiers of tests that need more. */
+function purposes() {
+  const [option] = process.argv.slice(2);
+  if (option === undefined) return ['quickstart'];
+  if (option === '--for-tests') return ['quickstart', 'tests'];
+  const tier = option.replace(/^--for-tests=/, '');
+  if (tier !== 'vm' && tier !== 'kube') throw new Error(`${option} is not known; try --for-tests, =vm or =kube.`);
+  return ['quickstart', 'tests', tier];
+}
+
 try {
   checkNode();
+  const wanted = purposes();
   setUpNpmPackages(say);
-  if (forTests) setUpTap(say);
+  if (wanted.includes('tests')) setUpTap(say);
   build();
-  setUpDebianPackages({ forTests, say });
+  setUpDebianPackages({ purposes: wanted, say });
   say('done');
 } catch (error) {
   process.stderr.write(`set-up: ${error.message}\n`);

@@ -1,7 +1,7 @@
 // `npm test`: runs the test files with tap, prints a line for each as it ends, then every failure, every skip with its
 // reason, and the closing line. The exit code is 0 only when nothing failed.
 //
-//   npm test [-- FILE|FOLDER…]      without them: all that .taprc includes
+//   npm test [-- FILE|FOLDER…]      without them: all that .taprc includes; options (--jobs=1) go to tap
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, statSync } from 'node:fs';
@@ -25,6 +25,7 @@ function printFile(name: string, summary: Summary): void {
 
 /** tap takes files only. */
 function testFiles(argument: string): readonly string[] {
+  if (argument.startsWith('-')) return [argument];
   if (!statSync(join(ROOT, argument), { throwIfNoEntry: false })?.isDirectory()) return [argument];
   return readdirSync(join(ROOT, argument), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.test.ts'))
