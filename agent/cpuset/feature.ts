@@ -31,6 +31,7 @@ import type { ContainerRuntime } from '../runtime/runtime.ts';
 import type { Store } from '../state/store.ts';
 import { Applier } from './apply.ts';
 import { Books } from './books.ts';
+import { InCreation } from './in-creation.ts';
 import type { Ledger, Seat } from './ledger.ts';
 import { type Member, Members, mayRun, memberFrom } from './members.ts';
 import { type CpusetMetrics, registerMetrics } from './metrics.ts';
@@ -63,12 +64,6 @@ export interface CpusetParts {
   readonly failpoint?: Failpoint;
 }
 
-/** Where a container was sent when its creation began. */
-interface Sent {
-  readonly cpus: CpuSet;
-  readonly mems: CpuSet | undefined;
-}
-
 export class CpusetFeature implements Feature {
   readonly name = 'cpuset';
   readonly #parts: CpusetParts;
@@ -81,8 +76,7 @@ export class CpusetFeature implements Feature {
   readonly #placing: PlacingOptions;
   readonly #upkeep: UpkeepOptions;
   readonly #metrics: CpusetMetrics;
-  /** By pod, then by container name: between containerCreating and containerCreated. */
-  readonly #sent = new Map<PodUid, Map<string, Sent>>();
+  readonly #inCreation: InCreation;
 
   /** Nothing on the host is touched before {@link recover}. */
   constructor(parts: CpusetParts) {
@@ -110,6 +104,7 @@ export class CpusetFeature implements Feature {
       reach,
     });
     this.#parts = parts;
+    this.#inCreation = new InCreation(runtime);
     this.#books = books;
     this.#teller = teller;
     this.#applier = applier;
@@ -135,8 +130,7 @@ export class CpusetFeature implements Feature {
 
   async containerCreating(step: ContainerCreating): Promise<Contribution> {
     const { seat, mems, holding } = await this.#planning(() => placeContainer(this.#placing, step));
-    const sent = this.#sent.get(step.pod.uid) ?? new Map<string, Sent>();
-    this.#sent.set(step.pod.uid, sent.set(step.name, { cpus: seat.cpus, mems }));
+    this.#inCreation.put(step.pod.uid, step.name, { cpus: seat.cpus, mems });
     return {
       cpusetCpus: seat.cpus,
       ...(mems === undefined ? {} : { cpusetMems: mems }),
@@ -148,10 +142,7 @@ export class CpusetFeature implements Feature {
 
   async containerCreated(step: ContainerCreated): Promise<void> {
     const { pod, name, containerId } = step;
-    const sent = this.#sent.get(pod.uid);
-    const own = sent?.get(name);
-    sent?.delete(name);
-    const member = await this.#newMember(step, own);
+    const member = await this.#inCreation.take(step);
     if (member === undefined) return;
     this.#members.put(member);
     try {
@@ -213,7 +204,7 @@ export class CpusetFeature implements Feature {
   }
 
   async podGone(uid: PodUid, _why: HoldingsEnd, signal: AbortSignal): Promise<void> {
-    this.#sent.delete(uid);
+    this.#inCreation.podGone(uid);
     const members = this.#members.list().filter(({ podUid }) => podUid === uid);
     for (const { id } of members) this.#members.delete(id);
     await this.#teller.forget(members.map(({ id }) => id));
@@ -270,30 +261,6 @@ export class CpusetFeature implements Feature {
     await this.#pool.idle();
     await this.#rechecks.close();
     await this.#teller.close();
-  }
-
-  /** What is known of a container that was just created; undefined when it is gone already. */
-  async #newMember({ pod, name, containerId, signal }: ContainerCreated, sent: Sent | undefined) {
-    if (sent === undefined) {
-      // The agent was started again between the two steps: what it sent is stamped on the container.
-      const listed = await this.#parts.runtime.containerStatus(containerId, signal);
-      return listed === undefined ? undefined : memberFrom({ ...listed, state: 'created' }, undefined);
-    }
-    const member: Member = {
-      id: containerId,
-      podUid: pod.uid,
-      namespace: pod.namespace,
-      podName: pod.name,
-      name,
-      mems: sent.mems,
-      state: 'created',
-      cgroup: undefined,
-      written: undefined,
-      told: sent.cpus,
-      unthrottled: false,
-      problem: undefined,
-    };
-    return member;
   }
 
   async #forget(id: Member['id']): Promise<void> {
