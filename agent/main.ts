@@ -6,6 +6,7 @@ import { isServiceError } from '../lib/grpc-client.ts';
 import { agentCommand } from './cli/agent.ts';
 import { configCommand } from './cli/config.ts';
 import { doctorCommand } from './cli/doctor.ts';
+import { installCommand } from './cli/install.ts';
 import { planCommand } from './cli/plan.ts';
 import { holdfastProgram } from './cli/program.ts';
 import { quickstartCommand } from './cli/quickstart.ts';
@@ -13,6 +14,7 @@ import { reuseCommand } from './cli/reuse.ts';
 import { stateCommand } from './cli/state.ts';
 import { statusCommand } from './cli/status.ts';
 import { topologyCommand } from './cli/topology.ts';
+import { uninstallCommand } from './cli/uninstall.ts';
 
 /** package.json is two folders up from the compiled file, and one from the source. */
 async function readVersion(): Promise<string> {
@@ -43,6 +45,8 @@ async function main(): Promise<number> {
     doctorCommand(),
     configCommand(),
     stateCommand(),
+    installCommand(),
+    uninstallCommand(),
   ]);
   try {
     await program.parseAsync();

@@ -1,5 +1,5 @@
 // `holdfast doctor`: what on this host would keep Holdfast from doing its work, and what to do about it.
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { Command } from 'commander';
 import { pino } from 'pino';
@@ -11,13 +11,17 @@ import type { AgentConfig } from '../config/schema.ts';
 import { readCpuAssignerFacts } from '../host/cpu-assigners.ts';
 import { describeHostFacts, readHostFacts } from '../host/host-facts.ts';
 import { type HostTree, openHostTree } from '../host/host-tree.ts';
+import { planInstall } from '../install/plan-install.ts';
+import { readUnitTexts } from '../install/read-program.ts';
 import { openRuntime } from '../runtime/containerd.ts';
 import { askAgent } from './ask-agent.ts';
 import { checkCgroups } from './doctor-checks/cgroups.ts';
 import type { Finding } from './doctor-checks/check.ts';
 import { checkCpuAssigners } from './doctor-checks/cpu-assigners.ts';
+import { checkInstallation } from './doctor-checks/installation.ts';
 import { checkKubelet } from './doctor-checks/kubelet.ts';
 import { type Answer, checkServices, type RuntimeFacts } from './doctor-checks/services.ts';
+import { factsOf, openHost } from './install-host.ts';
 import { formatOutput, type OutputFormat, outputOption } from './output.ts';
 
 const TIMEOUT_MS = 10_000;
@@ -76,8 +80,24 @@ async function lookAtCgroups(tree: HostTree): Promise<readonly Finding[]> {
   return [checkCgroups({ unifiedControllers: unified?.text, hasCpusetHierarchy: cpuset !== undefined })];
 }
 
+/** Compares the host with what installing the same program again would make of it. */
+async function lookAtInstallation(signal: AbortSignal): Promise<readonly Finding[]> {
+  const host = await openHost('/', true);
+  const facts = await factsOf(host, signal);
+  const { manifest, programs } = facts;
+  if (manifest === undefined) return checkInstallation(undefined, undefined);
+  const program = {
+    root: manifest.program,
+    target: manifest.program,
+    units: await readUnitTexts(manifest.program),
+    isThere: programs.includes(basename(manifest.program)),
+  };
+  const options = { kubelet: manifest.kubelet !== undefined, overwrite: false };
+  return checkInstallation(manifest, planInstall(facts, program, options));
+}
+
 /** All findings, in the order in which a person would ask. */
-async function diagnose(configFile: string | undefined, signal: AbortSignal): Promise<readonly Finding[]> {
+export async function diagnose(configFile: string | undefined, signal: AbortSignal): Promise<readonly Finding[]> {
   const host = await orFinding('host', async () => [
     { level: 'ok', subject: 'host', text: describeHostFacts(await readHostFacts(signal)) },
   ]);
@@ -97,6 +117,7 @@ async function diagnose(configFile: string | undefined, signal: AbortSignal): Pr
     ...(await orFinding('kubelet', async () =>
       checkKubelet(await readKubeletConfig(tree, signal), join(config.paths.run, 'cri.sock')),
     )),
+    ...(await orFinding('installation', () => lookAtInstallation(signal))),
     ...(await orFinding('other node agents', async () => checkCpuAssigners(await readCpuAssignerFacts(tree, signal)))),
   ];
 }

@@ -48,20 +48,29 @@ async function readDropIns(tree: HostTree, directory: string, depth = 0): Promis
   return files;
 }
 
-async function readFiles(tree: HostTree, pid: number, flags: KubeletFlags): Promise<readonly HostText[]> {
-  const workingDirectory = (await tree.readLink(`/proc/${pid}/cwd`)) ?? '/';
+/**
+ * The files of a kubelet in the order in which later ones win.
+ * @param pid - undefined for one that does not run: paths are then those of `/`, and its file may be yet to come
+ * @throws HoldfastError HOST_FAILURE when one cannot be read
+ */
+export async function readKubeletFiles(
+  tree: HostTree,
+  flags: KubeletFlags,
+  pid: number | undefined,
+): Promise<readonly HostText[]> {
+  const workingDirectory = (pid === undefined ? undefined : await tree.readLink(`/proc/${pid}/cwd`)) ?? '/';
   const files: HostText[] = [];
   const config = flags.get('config');
   if (config !== undefined && config !== '') {
     const path = posix.resolve(workingDirectory, config);
     const file = await tree.readText(path, FILE_LIMIT);
-    if (file === undefined) {
+    if (file === undefined && pid !== undefined) {
       throw new HoldfastError(
         'HOST_FAILURE',
         `the kubelet (process ${pid}) was started with --config ${path}, which is absent`,
       );
     }
-    files.push(file);
+    if (file !== undefined) files.push(file);
   }
   const directory = flags.get('config-dir');
   if (directory !== undefined && directory !== '') {
@@ -79,5 +88,14 @@ export async function readKubeletConfig(tree: HostTree, signal: AbortSignal): Pr
   const kubelet = await findKubelet(tree, await listProcesses(tree, signal));
   if (kubelet === undefined) return undefined;
   const flags = parseKubeletFlags(kubelet.arguments.slice(1));
-  return mergeKubeletConfig(kubelet.pid, flags, await readFiles(tree, kubelet.pid, flags));
+  return mergeKubeletConfig(kubelet.pid, flags, await readKubeletFiles(tree, flags, kubelet.pid));
+}
+
+/** The file of the kubelet's own credentials (`--kubeconfig`); undefined when no kubelet runs, or it runs without an API server. */
+export async function findKubeletKubeconfig(tree: HostTree, signal: AbortSignal): Promise<string | undefined> {
+  const kubelet = await findKubelet(tree, await listProcesses(tree, signal));
+  if (kubelet === undefined) return undefined;
+  const file = parseKubeletFlags(kubelet.arguments.slice(1)).get('kubeconfig');
+  if (file === undefined || file === '') return undefined;
+  return posix.resolve((await tree.readLink(`/proc/${kubelet.pid}/cwd`)) ?? '/', file);
 }

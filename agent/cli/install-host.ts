@@ -1,0 +1,180 @@
+// What `holdfast install`, `uninstall` and `doctor` share: the host opened for them, and how it is waited for.
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { create } from '@bufbuild/protobuf';
+import { pino } from 'pino';
+import { HoldfastError } from '../../lib/errors.ts';
+import { Admin, GetStatusRequestSchema } from '../../proto/gen/holdfast/admin/v1/admin_pb.ts';
+import { configPaths, type LoadedConfig, loadConfig } from '../config/load.ts';
+import { type HostFiles, openHostFiles } from '../host/host-files.ts';
+import { type HostTree, openHostTree } from '../host/host-tree.ts';
+import { isSystemdBooted, openSystemd, type Systemd } from '../host/systemd.ts';
+import { dropLeasedLayers } from '../install/drop-layers.ts';
+import type { HostActions } from '../install/execute.ts';
+import type { InstallFacts } from '../install/facts.ts';
+import { LAYOUT } from '../install/layout.ts';
+import { readInstallFacts } from '../install/read-facts.ts';
+import { readKubeletFacts } from '../install/read-kubelet.ts';
+import { releaseCpus } from '../install/release-cpus.ts';
+import { openRuntime } from '../runtime/containerd.ts';
+import type { ContainerRuntime } from '../runtime/runtime.ts';
+import { askAgent } from './ask-agent.ts';
+import { pollUntil } from './quickstart/poll.ts';
+
+export interface InstallHost {
+  /** `/`, or the root of an image that is being prepared. */
+  readonly root: string;
+  readonly files: HostFiles;
+  readonly tree: HostTree;
+  /** undefined where nothing runs: below a root directory, or without systemd. */
+  readonly systemd: Systemd | undefined;
+  /** The configuration of that root. */
+  readonly loaded: LoadedConfig;
+}
+
+/** A slow machine takes a while to start a program; far above what any takes. */
+const ANSWER_TIMEOUT_MS = 3 * 60_000;
+const KUBELET_TIMEOUT_MS = 3 * 60_000;
+const LOOK_MS = 500;
+/** A kubelet that cannot use its runtime ends within a few seconds. */
+const KUBELET_STEADY_MS = 10_000;
+
+/**
+ * The folder of the program that this process runs.
+ * @throws HoldfastError BUG when it cannot be told
+ */
+export function programRoot(): string {
+  const here = fileURLToPath(new URL('.', import.meta.url));
+  const candidates = ['../..', '../../..'].map((path) => resolve(here, path));
+  const found = candidates.find((path) => existsSync(join(path, 'bin', 'holdfast')));
+  if (found === undefined) throw new HoldfastError('BUG', `bin/holdfast is not in ${candidates.join(' or ')}`);
+  return found;
+}
+
+/**
+ * @param root - undefined for this machine
+ * @throws HoldfastError PRECONDITION where this machine cannot be installed on; INVALID_CONFIG as loadConfig
+ */
+export async function openInstallHost(root: string | undefined): Promise<InstallHost> {
+  if (root === undefined) {
+    if (process.geteuid?.() !== 0) throw new HoldfastError('PRECONDITION', 'run this as root: it changes the system');
+    if (!(await isSystemdBooted())) {
+      const remedy = 'start holdfast agent and holdfast cri-shim by other means, or prepare an image with --root';
+      throw new HoldfastError('PRECONDITION', `systemd does not run this host; ${remedy}`);
+    }
+  }
+  return await openHost(root ?? '/', root === undefined);
+}
+
+/** As {@link openInstallHost}, to look only: nothing is required of the host. */
+export async function openHost(root: string, isLive: boolean): Promise<InstallHost> {
+  const files = await openHostFiles(root);
+  const hasConfig = (await files.look(LAYOUT.config)) !== undefined;
+  const paths = isLive ? configPaths() : { ...configPaths(files.locate(LAYOUT.config)), required: hasConfig };
+  return {
+    root,
+    files,
+    tree: await openHostTree(root),
+    systemd: isLive && (await isSystemdBooted()) ? openSystemd() : undefined,
+    loaded: await loadConfig(paths),
+  };
+}
+
+/** The socket that the configuration names; undefined when nothing is configured yet. */
+export function configuredRuntime({ loaded: { config, files } }: InstallHost): string | undefined {
+  return files.length === 0 ? undefined : config.runtime.endpoint;
+}
+
+export async function factsOf(host: InstallHost, signal: AbortSignal): Promise<InstallFacts> {
+  const { files, tree, systemd } = host;
+  return await readInstallFacts({ files, tree, systemd, configuredRuntime: configuredRuntime(host), signal });
+}
+
+/** Runs work with a runtime that is opened for it. */
+export async function withRuntime<Result>(
+  socket: string,
+  work: (runtime: ContainerRuntime) => Promise<Result>,
+): Promise<Result> {
+  const runtime = openRuntime({ endpoint: socket, logger: pino({ level: 'silent' }) });
+  try {
+    return await work(runtime);
+  } finally {
+    runtime.close();
+  }
+}
+
+/** @throws HoldfastError UNAVAILABLE when nothing answers */
+export async function askRuntimeName(socket: string, signal: AbortSignal) {
+  return await withRuntime(socket, async (runtime) => {
+    const { name, version } = await runtime.version(signal);
+    return { name, version, hasLayers: runtime.layers !== undefined };
+  });
+}
+
+/**
+ * Waits until the service has run with one process for a while, and with the endpoint that it is to have.
+ * @throws HoldfastError HOST_FAILURE when systemd gave it up, DEADLINE when it does not stay up
+ */
+async function kubeletRuns(host: InstallHost, unit: string, pointed: boolean, signal: AbortSignal): Promise<void> {
+  const { systemd, tree } = host;
+  if (systemd === undefined) throw new HoldfastError('BUG', 'there is no systemd to ask about the kubelet');
+  let pid = 0;
+  let since = 0;
+  await pollUntil(
+    `${unit} to stay up`,
+    KUBELET_TIMEOUT_MS,
+    async () => {
+      await delay(LOOK_MS, undefined, { signal });
+      const state = await systemd.stateOf(unit, signal);
+      const runs = state.active === 'active' && state.mainPid > 0;
+      if (!runs || state.mainPid !== pid) {
+        pid = runs ? state.mainPid : 0;
+        since = performance.now();
+        return undefined;
+      }
+      return performance.now() - since >= KUBELET_STEADY_MS ? true : undefined;
+    },
+    signal,
+  );
+  const facts = await readKubeletFacts(tree, signal);
+  if (facts?.pid !== undefined && facts.pointed === pointed) return;
+  const uses = facts?.pointed === true ? 'still uses the shim' : 'does not use the shim';
+  throw new HoldfastError('HOST_FAILURE', `${unit} runs, but ${facts?.pid === undefined ? 'has no kubelet' : uses}`);
+}
+
+/** @param onDetail - told what a step has done beyond its title */
+export function hostActions(host: InstallHost, onDetail: (text: string) => void): HostActions {
+  return {
+    agentAnswers: async (signal) => {
+      const ask = () => askAgent(LAYOUT.agentSocket, Admin.method.getStatus, create(GetStatusRequestSchema));
+      await pollUntil('the agent', ANSWER_TIMEOUT_MS, ask, signal);
+    },
+    shimAnswers: async (signal) => {
+      const ask = () => askRuntimeName(LAYOUT.shimSocket, signal);
+      await pollUntil('the runtime behind the shim', ANSWER_TIMEOUT_MS, ask, signal);
+    },
+    kubeletRuns: (unit, pointed, signal) => kubeletRuns(host, unit, pointed, signal),
+    releaseCpus: async (runtimeSocket, signal) => {
+      const released = await withRuntime(runtimeSocket, (runtime) =>
+        releaseCpus({ runtime, runtimeSocket, tree: host.tree, signal }),
+      );
+      onDetail(`${released.length} containers have all CPUs again`);
+    },
+    dropLayers: async (runtimeSocket, signal) => {
+      const dropped = await withRuntime(runtimeSocket, (runtime) => dropLeasedLayers(runtime, signal));
+      onDetail(`${dropped} kept layers removed`);
+    },
+  };
+}
+
+/** Ends waits when a person or systemd asks the command to end; what was begun is completed by running it again. */
+export function interruptSignal(): AbortSignal {
+  const controller = new AbortController();
+  const abort = (): void => {
+    controller.abort(new HoldfastError('DEADLINE', 'interrupted; run the command again to complete what was begun'));
+  };
+  process.once('SIGINT', abort).once('SIGTERM', abort);
+  return controller.signal;
+}

@@ -1,0 +1,197 @@
+// `holdfast install`: puts the program, its units and the kubelet's pointer in place, or brings them up to date.
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { Command } from 'commander';
+import { describeError, HoldfastError } from '../../lib/errors.ts';
+import { failpointFromEnvironment } from '../../lib/failpoint.ts';
+import { withFileLock } from '../../lib/file-lock.ts';
+import { runCommand } from '../host/command.ts';
+import { type ExecuteOptions, executeSteps } from '../install/execute.ts';
+import type { InstallFacts } from '../install/facts.ts';
+import { LAYOUT } from '../install/layout.ts';
+import { type InstallPlan, isNothingToDo, planInstall, stepsOf } from '../install/plan-install.ts';
+import { isIntact, type Program, readProgram } from '../install/read-program.ts';
+import type { Blocker, Step } from '../install/step.ts';
+import { formatSteps, titleOf } from '../install/step-text.ts';
+import { diagnose, formatFindings } from './doctor.ts';
+import { blockersOfFindings, checkNodeVersion } from './doctor-checks/prerequisites.ts';
+import {
+  askRuntimeName,
+  factsOf,
+  hostActions,
+  type InstallHost,
+  interruptSignal,
+  openInstallHost,
+  programRoot,
+} from './install-host.ts';
+
+interface InstallCommandOptions {
+  readonly dryRun: boolean;
+  readonly root?: string;
+  readonly kubelet: boolean;
+  readonly overwrite: boolean;
+}
+
+const LOCK_WAIT_MS = 5_000;
+const DIAGNOSIS_TIMEOUT_MS = 60_000;
+const NODE_TIMEOUT_MS = 60_000;
+
+const say = (text: string): void => {
+  process.stdout.write(text);
+};
+
+/** What of the host itself stands in the way, beside the plan. */
+async function hostBlockers(host: InstallHost, plan: InstallPlan, signal: AbortSignal): Promise<readonly Blocker[]> {
+  const { run } = host.loaded.config.paths;
+  const otherRun =
+    run === LAYOUT.run
+      ? []
+      : [
+          {
+            text: `paths.run is ${run}; the units serve ${LAYOUT.run}`,
+            remedy: `take paths.run out of ${LAYOUT.config}`,
+          },
+        ];
+  if (host.systemd === undefined) return otherRun;
+  const node = await runCommand('node', ['--version'], { timeoutMs: NODE_TIMEOUT_MS, signal }).catch(() => undefined);
+  const findings = await diagnose(undefined, AbortSignal.any([signal, AbortSignal.timeout(DIAGNOSIS_TIMEOUT_MS)]));
+  const warnings = findings.filter(({ level }) => level === 'warning');
+  if (warnings.length > 0) say(`Before installing:\n${formatFindings(warnings)}\n`);
+  return [
+    ...otherRun,
+    ...checkNodeVersion(node),
+    ...blockersOfFindings(findings),
+    ...(await runtimeBlocker(plan, signal)),
+  ];
+}
+
+/** The runtime behind the shim must answer before the kubelet is made to depend on both. */
+async function runtimeBlocker({ pointing, steps }: InstallPlan, signal: AbortSignal): Promise<readonly Blocker[]> {
+  const record = steps.find((step) => step.do === 'record');
+  if (record === undefined || pointing.steps.length === 0) return [];
+  const { upstream } = record.manifest;
+  try {
+    await askRuntimeName(upstream, signal);
+    return [];
+  } catch (error) {
+    const remedy = 'start the container runtime, or leave the kubelet alone with --no-kubelet';
+    return [{ text: `no container runtime answers on ${upstream}: ${describeError(error)}`, remedy }];
+  }
+}
+
+function requireNoBlockers(blockers: readonly Blocker[]): void {
+  if (blockers.length === 0) return;
+  const lines = blockers.map(({ text, remedy }) => `FAILED   ${text}\n         → ${remedy}\n`);
+  process.stderr.write(`This stands in the way:\n${lines.join('')}`);
+  const [first] = blockers;
+  throw new HoldfastError('PRECONDITION', `nothing was changed: ${first?.text ?? ''}`);
+}
+
+/** @returns false when there was nothing to do */
+async function show(host: InstallHost, plan: InstallPlan, signal: AbortSignal): Promise<boolean> {
+  for (const note of plan.notes) say(`Note: ${note}.\n`);
+  if (isNothingToDo(plan) && plan.blockers.length === 0) {
+    say('Nothing to do: it is installed as it should be.\n');
+    return false;
+  }
+  const blockers = [...plan.blockers, ...(await hostBlockers(host, plan, signal))];
+  say(`This is what will be done, in this order:\n${formatSteps(stepsOf(plan))}`);
+  requireNoBlockers(blockers);
+  return true;
+}
+
+/** Points the kubelet at the shim; points it back when it does not come up. */
+async function pointKubelet(plan: InstallPlan, options: ExecuteOptions): Promise<void> {
+  const { steps, undo } = plan.pointing;
+  try {
+    await executeSteps(steps, options, plan.steps.length);
+  } catch (cause) {
+    if (undo.length === 0) throw cause;
+    process.stderr.write(`The kubelet does not come up with the shim: ${describeError(cause)}\nPointing it back:\n`);
+    try {
+      // Whatever interrupted the pointing must not interrupt this.
+      await executeSteps(undo, { ...options, signal: new AbortController().signal });
+    } catch (error) {
+      const remedy = `remove what the plan wrote for the kubelet by hand (docs/install.md) and restart it: ${describeError(error)}`;
+      throw new HoldfastError('HOST_FAILURE', `the kubelet could be pointed neither at the shim nor back; ${remedy}`, {
+        cause,
+      });
+    }
+    const text = 'the kubelet did not come up with the shim and uses the runtime again, as before';
+    throw new HoldfastError('HOST_FAILURE', `${text}; the agent and the shim are installed and run`, { cause });
+  }
+}
+
+async function carryOut(host: InstallHost, plan: InstallPlan, program: Program, signal: AbortSignal): Promise<void> {
+  const failpoint = failpointFromEnvironment(process.env);
+  const options: ExecuteOptions = {
+    files: host.files,
+    systemd: host.systemd,
+    actions: hostActions(host, (text) => say(`  ${text}\n`)),
+    program,
+    signal,
+    onStep: (step: Step) => say(step.do === 'record' ? '' : `  ${titleOf(step)}\n`),
+    ...(failpoint && { failpoint }),
+  };
+  say('\nDoing it:\n');
+  await executeSteps(plan.steps, options);
+  await pointKubelet(plan, options);
+  await executeSteps(plan.finish, options, plan.steps.length + plan.pointing.steps.length);
+}
+
+async function makePlan(
+  facts: InstallFacts,
+  program: Program,
+  host: InstallHost,
+  { kubelet, overwrite }: InstallCommandOptions,
+): Promise<InstallPlan> {
+  const isThere = facts.programs.includes(program.target.slice(LAYOUT.programs.length + 1));
+  const { root, target, units } = program;
+  const isSound = isThere && (await isIntact(host.files.locate(target), program));
+  return planInstall(facts, { root, target, units, isThere: isSound }, { kubelet, overwrite });
+}
+
+async function install(options: InstallCommandOptions): Promise<void> {
+  const signal = interruptSignal();
+  const host = await openInstallHost(options.root);
+  const program = await readProgram(programRoot());
+  const plan = async (): Promise<InstallPlan> => makePlan(await factsOf(host, signal), program, host, options);
+  if (options.dryRun) {
+    if (await show(host, await plan(), signal)) say('\nNothing was changed: this was a dry run.\n');
+    return;
+  }
+  const first = await plan();
+  if (isNothingToDo(first) || first.blockers.length > 0) {
+    await show(host, first, signal);
+    return;
+  }
+  const lock = host.files.locate(LAYOUT.lock);
+  await mkdir(dirname(lock), { recursive: true, mode: 0o700 });
+  const isDone = await withFileLock(lock, LOCK_WAIT_MS, async () => {
+    const last = await plan();
+    if (!(await show(host, last, signal))) return false;
+    await carryOut(host, last, program, signal);
+    return true;
+  });
+  if (isDone) await sayResult(host, program, signal);
+}
+
+async function sayResult(host: InstallHost, { version, target }: Program, signal: AbortSignal): Promise<void> {
+  say(`\nholdfast ${version} is installed (${target}).\n`);
+  if (host.systemd === undefined) return;
+  const findings = await diagnose(undefined, AbortSignal.any([signal, AbortSignal.timeout(DIAGNOSIS_TIMEOUT_MS)]));
+  say(`\n${formatFindings(findings)}`);
+  if (findings.some(({ level }) => level === 'failed')) process.exitCode = 1;
+}
+
+export function installCommand(): Command {
+  return new Command('install')
+    .description(
+      'install this program as services of systemd and point the kubelet at it, or upgrade what is installed',
+    )
+    .option('--dry-run', 'show every change, and change nothing', false)
+    .option('--no-kubelet', 'leave the kubelet alone')
+    .option('--overwrite', 'replace files that are there already or were changed since they were installed', false)
+    .option('--root <directory>', 'install into the tree of an image; nothing is started')
+    .action(install);
+}

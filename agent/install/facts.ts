@@ -1,0 +1,31 @@
+// What a host is like before a plan is made for it.
+import type { HostPath } from '../host/host-files.ts';
+import type { KubeletFacts } from './kubelet-facts.ts';
+import type { Manifest } from './manifest.ts';
+
+export interface ServiceFacts {
+  readonly active: boolean;
+  /** The folder of the program that its process runs, as far as that can be seen. */
+  readonly program: string | undefined;
+}
+
+export interface InstallFacts {
+  /** Below a root directory nothing runs, and no service is started. */
+  readonly isLive: boolean;
+  /** What is at the paths of ours, by path; absent where there is nothing. */
+  readonly paths: ReadonlyMap<string, HostPath>;
+  /** Folders of programs, by name, in /opt/holdfast. */
+  readonly programs: readonly string[];
+  readonly manifest: Manifest | undefined;
+  readonly hasGroup: boolean;
+  readonly kubelet: KubeletFacts | undefined;
+  /** `runtime.endpoint` of the configuration; undefined when there is no configuration. */
+  readonly configuredRuntime: string | undefined;
+  /** By unit. */
+  readonly services: ReadonlyMap<string, ServiceFacts>;
+}
+
+/** Something of an installation is there. */
+export function isInstalled({ paths, programs, manifest }: InstallFacts): boolean {
+  return manifest !== undefined || programs.length > 0 || paths.size > 0;
+}

@@ -1,0 +1,60 @@
+// What an installation has changed on the host, so that uninstalling puts back exactly what was there. Written before
+// anything is changed, and again when all is done.
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { HoldfastError } from '../../lib/errors.ts';
+
+const content = z.strictObject({ text: z.string(), mode: z.number().int().min(0).max(0o7777) });
+
+const manifestSchema = z.strictObject({
+  apiVersion: z.literal('holdfast.dev/v1'),
+  kind: z.literal('InstallManifest'),
+  /** `done`: nothing is under way. */
+  phase: z.enum(['installing', 'done', 'uninstalling']),
+  /** Folder of the program in use. */
+  program: z.string(),
+  /** Folder of the one before, kept to go back to. */
+  previous: z.string().optional(),
+  /** Socket of the runtime behind the shim. */
+  upstream: z.string(),
+  /** Files of ours by path: digest of what we wrote, and what was there before us. */
+  files: z.record(z.string(), z.strictObject({ digest: z.string(), before: content.optional() })),
+  /** The group was made by us. */
+  madeGroup: z.boolean(),
+  kubelet: z
+    .strictObject({
+      /** Service of systemd that runs it. */
+      unit: z.string(),
+      /** The one file that points it at the shim. */
+      file: z.string(),
+      /** What it used before. */
+      endpoint: z.string(),
+    })
+    .optional(),
+});
+
+export type Manifest = z.output<typeof manifestSchema>;
+
+export const MANIFEST_HEAD = { apiVersion: 'holdfast.dev/v1', kind: 'InstallManifest' } as const;
+
+export function digestText(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+export function formatManifest(manifest: Manifest): string {
+  return `${JSON.stringify(manifest, null, 2)}\n`;
+}
+
+/**
+ * @param text - undefined when there is no such file
+ * @throws HoldfastError DAMAGED when it is not what we wrote
+ */
+export function parseManifest(path: string, text: string | undefined): Manifest | undefined {
+  if (text === undefined) return undefined;
+  try {
+    return manifestSchema.parse(JSON.parse(text));
+  } catch (cause) {
+    const remedy = 'move it away: install and uninstall then go by what they find on the host';
+    throw new HoldfastError('DAMAGED', `${path} is not a manifest of holdfast install; ${remedy}`, { cause });
+  }
+}

@@ -1,0 +1,208 @@
+// What installing, upgrading and completing an interrupted installation have to do: the difference between what is there
+// and what is to be. Pure; the same host gives the same plan, and a finished one an empty plan.
+import type { InstallFacts } from './facts.ts';
+import { socketOfEndpoint } from './kubelet-facts.ts';
+import { AGENT_UNIT, DEFAULT_UPSTREAM, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT } from './layout.ts';
+import { MANIFEST_HEAD, type Manifest } from './manifest.ts';
+import { type FilePlan, planFiles, planLink, type WantedFile } from './plan-files.ts';
+import { type KubeletPlan, planKubelet } from './plan-kubelet.ts';
+import { type Blocker, type Step, systemctl } from './step.ts';
+import { firstConfig, wantedLinks, wantedUnits } from './wanted.ts';
+
+export interface InstallOptions {
+  readonly kubelet: boolean;
+  readonly overwrite: boolean;
+}
+
+/** The program that is to be installed. */
+export interface WantedProgram {
+  readonly root: string;
+  readonly target: string;
+  readonly units: ReadonlyMap<string, string>;
+  /** The target is there, complete and unchanged. */
+  readonly isThere: boolean;
+}
+
+export interface InstallPlan {
+  readonly blockers: readonly Blocker[];
+  /** What people should know, beside the steps. */
+  readonly notes: readonly string[];
+  /** Up to a shim that answers. */
+  readonly steps: readonly Step[];
+  /** Points the kubelet at it, and how that is taken back when the kubelet does not come up. */
+  readonly pointing: { readonly steps: readonly Step[]; readonly undo: readonly Step[] };
+  /** Once all of it runs. */
+  readonly finish: readonly Step[];
+}
+
+/** Every step in its order. */
+export function stepsOf({ steps, pointing, finish }: InstallPlan): readonly Step[] {
+  return [...steps, ...pointing.steps, ...finish];
+}
+
+export function isNothingToDo(plan: InstallPlan): boolean {
+  return stepsOf(plan).length === 0;
+}
+
+function planUpstream(
+  kubelet: KubeletPlan,
+  { configuredRuntime, manifest }: InstallFacts,
+): { readonly upstream: string; readonly blockers: readonly Blocker[] } {
+  const configured = configuredRuntime === undefined ? undefined : socketOfEndpoint(configuredRuntime);
+  if (kubelet.kind !== 'point') {
+    return { upstream: configured ?? manifest?.upstream ?? DEFAULT_UPSTREAM, blockers: [] };
+  }
+  if (configured === undefined || configured === kubelet.upstream) return { upstream: kubelet.upstream, blockers: [] };
+  const blocker = {
+    text: `runtime.endpoint is ${configured} in the configuration, and the kubelet's runtime is on ${kubelet.upstream}`,
+    remedy: `set runtime.endpoint: ${kubelet.upstream} in ${LAYOUT.config}`,
+  };
+  return { upstream: kubelet.upstream, blockers: [blocker] };
+}
+
+/** The kubelet's file was there and is to be another one, or is wanted no more. */
+function strayKubeletFile({ manifest, paths }: InstallFacts, plan: KubeletPlan): readonly Step[] {
+  const old = manifest?.kubelet?.file;
+  if (old === undefined || plan.kind !== 'point' || plan.file.path === old) return [];
+  const found = paths.get(old);
+  return found?.kind === 'file' ? [{ do: 'remove', path: old, before: found.text }] : [];
+}
+
+function planPointing(facts: InstallFacts, plan: KubeletPlan, file: FilePlan | undefined): InstallPlan['pointing'] {
+  if (plan.kind !== 'point' || file === undefined) return { steps: [], undo: [] };
+  const changes = [...strayKubeletFile(facts, plan), ...file.steps];
+  const isInterrupted = facts.manifest !== undefined && facts.manifest.phase !== 'done';
+  const isRunning = facts.kubelet?.pid !== undefined;
+  const restarts = isRunning && (changes.length > 0 || facts.kubelet?.pointed !== true || isInterrupted);
+  const reload = plan.isUnitFile ? [systemctl('daemon-reload')] : [];
+  const restart = (pointed: boolean): readonly Step[] => [
+    systemctl('restart', plan.unit),
+    { do: 'await-kubelet', unit: plan.unit, pointed },
+  ];
+  if (!facts.isLive) return { steps: changes, undo: [] };
+  if (!restarts) return { steps: changes.length > 0 ? [...changes, ...reload] : [], undo: [] };
+  return {
+    steps: [...changes, ...reload, ...restart(true)],
+    undo: [{ do: 'remove', path: plan.file.path, before: plan.file.text }, ...reload, ...restart(false)],
+  };
+}
+
+/**
+ * Agent first, so that a new shim never asks an agent that does not know its questions. The socket is never restarted:
+ * connections wait in it meanwhile.
+ */
+function planServices(facts: InstallFacts, program: WantedProgram, changed: boolean): readonly Step[] {
+  if (!facts.isLive) return [];
+  const begin = (unit: string): readonly Step[] => {
+    const service = facts.services.get(unit);
+    if (service?.active !== true) return [systemctl('start', unit)];
+    const isOld = service.program !== undefined && service.program !== program.target;
+    return changed || isOld ? [systemctl('restart', unit)] : [];
+  };
+  const agent = begin(AGENT_UNIT);
+  const socket = facts.services.get(SHIM_SOCKET_UNIT)?.active === true ? [] : [systemctl('start', SHIM_SOCKET_UNIT)];
+  const shim = begin(SHIM_UNIT);
+  return [
+    ...agent,
+    ...(agent.length > 0 ? [{ do: 'await-agent' } as const] : []),
+    ...socket,
+    ...shim,
+    ...(shim.length > 0 ? [{ do: 'await-shim' } as const] : []),
+  ];
+}
+
+function planGroup({ isLive, hasGroup }: InstallFacts): readonly Step[] {
+  return isLive && !hasGroup ? [{ do: 'run', program: 'systemd-sysusers', args: [LAYOUT.sysusers] }] : [];
+}
+
+function notesOf(kubelet: KubeletPlan, facts: InstallFacts, steps: readonly Step[]): readonly string[] {
+  const isSocketChanged =
+    facts.services.get(SHIM_SOCKET_UNIT)?.active === true &&
+    steps.some((step) => step.do === 'write' && step.path.endsWith(`/${SHIM_SOCKET_UNIT}`));
+  return [
+    ...(kubelet.kind === 'leave' ? [kubelet.why] : []),
+    ...(kubelet.kind === 'point' && facts.isLive && facts.kubelet?.pid === undefined
+      ? ['the kubelet does not run; it uses the shim from its next start on']
+      : []),
+    ...(isSocketChanged
+      ? [`the new ${SHIM_SOCKET_UNIT} counts from the next boot on: restarting it now would refuse connections`]
+      : []),
+  ];
+}
+
+/** The folders of programs that nothing needs any more: all but the new one and the one before it. */
+function oldPrograms(facts: InstallFacts, target: string, previous: string | undefined): readonly Step[] {
+  return facts.programs
+    .map((name) => `${LAYOUT.programs}/${name}`)
+    .filter((path) => path !== target && path !== previous)
+    .map((path) => ({ do: 'remove-tree', path, note: 'an older version' }));
+}
+
+export function planInstall(facts: InstallFacts, program: WantedProgram, options: InstallOptions): InstallPlan {
+  const { manifest, paths } = facts;
+  const kubelet = planKubelet(facts.kubelet, options.kubelet);
+  const { upstream, blockers } = planUpstream(kubelet, facts);
+  const known = manifest?.files ?? {};
+  const files = planFiles(wantedUnits(program.units, upstream), paths, known, options);
+  const config = paths.has(LAYOUT.config) ? [] : planFiles([firstConfig(upstream)], paths, {}, options).steps;
+  const pointed: readonly WantedFile[] = kubelet.kind === 'point' ? [{ ...kubelet.file, mode: 0o644 }] : [];
+  const kubeletFile = kubelet.kind === 'point' ? planFiles(pointed, paths, known, options) : undefined;
+  const links = Object.entries(wantedLinks(program.target)).map(([path, target]) =>
+    planLink(path, target, paths.get(path)),
+  );
+  const linkSteps = links.flatMap(({ step }) => step ?? []);
+  const copy: readonly Step[] = program.isThere ? [] : [{ do: 'copy-program', from: program.root, to: program.target }];
+  const changes = [...copy, ...files.steps, ...config, ...planGroup(facts), ...linkSteps];
+  const isInterrupted = manifest !== undefined && manifest.phase !== 'done';
+  const mustReload = facts.isLive && (isInterrupted || [...files.steps, ...linkSteps].length > 0);
+  const work = [
+    ...changes,
+    ...(mustReload ? [systemctl('daemon-reload')] : []),
+    ...planServices(facts, program, changes.length > 0 || isInterrupted),
+  ];
+  const pointing = planPointing(facts, kubelet, kubeletFile);
+  const next = nextManifest(facts, program, upstream, kubelet, { ...files.records, ...kubeletFile?.records });
+  const removals = oldPrograms(facts, program.target, next.previous);
+  const isIdle = work.length + pointing.steps.length + removals.length === 0 && manifest?.phase === 'done';
+  const record = (phase: Manifest['phase']): readonly Step[] =>
+    isIdle ? [] : [{ do: 'record', manifest: { ...next, phase } }];
+  return {
+    blockers: [
+      ...blockers,
+      ...(kubelet.kind === 'refuse' ? [kubelet.blocker] : []),
+      ...files.blockers,
+      ...(kubeletFile?.blockers ?? []),
+      ...links.flatMap(({ blocker }) => blocker ?? []),
+    ],
+    notes: notesOf(kubelet, facts, work),
+    steps: [...record('installing'), ...work],
+    pointing,
+    finish: [...removals, ...record('done')],
+  };
+}
+
+function nextManifest(
+  { manifest, hasGroup }: InstallFacts,
+  program: WantedProgram,
+  upstream: string,
+  kubelet: KubeletPlan,
+  files: Manifest['files'],
+): Manifest {
+  const previous =
+    manifest === undefined || manifest.program === program.target ? manifest?.previous : manifest.program;
+  // An installation that leaves the kubelet alone does not forget what an earlier one did to it.
+  const pointed =
+    kubelet.kind === 'point'
+      ? { unit: kubelet.unit, file: kubelet.file.path, endpoint: kubelet.endpoint }
+      : manifest?.kubelet;
+  return {
+    ...MANIFEST_HEAD,
+    phase: 'installing',
+    program: program.target,
+    ...(previous === undefined ? {} : { previous }),
+    upstream,
+    files: { ...manifest?.files, ...files },
+    madeGroup: manifest?.madeGroup ?? !hasGroup,
+    ...(pointed === undefined ? {} : { kubelet: pointed }),
+  };
+}

@@ -1,0 +1,154 @@
+// What uninstalling has to do, by what is found on the host; the manifest adds what was there before. Pure. The kubelet
+// goes back first, and the program goes last, so that what was interrupted can be finished by running it again.
+import type { HostPath } from '../host/host-files.ts';
+import type { InstallFacts } from './facts.ts';
+import { socketOfEndpoint } from './kubelet-facts.ts';
+import { AGENT_UNIT, DEFAULT_UPSTREAM, GROUP, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT, WANTS } from './layout.ts';
+import { digestText, type Manifest } from './manifest.ts';
+import { type Blocker, type Step, systemctl } from './step.ts';
+
+export interface UninstallOptions {
+  /** /var/lib/holdfast, /etc/holdfast and kept layers stay, so that a later installation goes on with them. */
+  readonly keepState: boolean;
+}
+
+export interface UninstallPlan {
+  readonly blockers: readonly Blocker[];
+  readonly steps: readonly Step[];
+}
+
+const UNITS = [AGENT_UNIT, SHIM_UNIT, SHIM_SOCKET_UNIT];
+
+/** Removes a file, or puts back what was there before us. */
+function takeBack(path: string, { paths, manifest }: InstallFacts): readonly Step[] {
+  const found = paths.get(path);
+  const known = manifest?.files[path];
+  if (known?.before !== undefined) {
+    const { text, mode } = known.before;
+    if (found?.kind === 'file' && found.text === text && found.mode === mode) return [];
+    const before = found?.kind === 'file' ? { before: { text: found.text, mode: found.mode } } : {};
+    return [{ do: 'write', path, text, mode, ...before, note: 'as it was before installing' }];
+  }
+  if (found === undefined || found.kind === 'directory') return [];
+  if (found.kind !== 'file') return [{ do: 'remove', path }];
+  // What we wrote ourselves is not worth reading again; what somebody made of it is.
+  if (known !== undefined && digestText(found.text) === known.digest) {
+    return [{ do: 'remove', path, note: 'as it was installed' }];
+  }
+  const note = known === undefined ? {} : { note: 'was changed since it was installed' };
+  return [{ do: 'remove', path, before: found.text, ...note }];
+}
+
+function isLinkTo(found: HostPath | undefined, isTarget: (target: string) => boolean): boolean {
+  return found?.kind === 'link' && isTarget(found.target);
+}
+
+/** The kubelet's own files that are ours: named by the manifest, or found by their fixed names. */
+function kubeletFiles(facts: InstallFacts, manifest: Manifest | undefined): readonly string[] {
+  const known = manifest?.kubelet?.file;
+  const found = [...facts.paths.keys()].filter((path) => path.endsWith('/99-holdfast.conf'));
+  return [...new Set([...(known === undefined ? [] : [known]), ...found])];
+}
+
+function planKubeletBack(facts: InstallFacts): UninstallPlan {
+  const { kubelet, manifest, isLive } = facts;
+  const removals = kubeletFiles(facts, manifest).flatMap((path) => takeBack(path, facts));
+  const isByOthers = kubelet !== undefined && socketOfEndpoint(kubelet.endpoint) === LAYOUT.shimSocket;
+  if (isByOthers) {
+    const blocker = {
+      text: 'the kubelet was pointed at the shim by other means than holdfast install: without the shim it would have no runtime',
+      remedy: `set its containerRuntimeEndpoint back to the runtime (unix://${manifest?.upstream ?? DEFAULT_UPSTREAM}) and restart it first`,
+    };
+    return { blockers: [blocker], steps: [] };
+  }
+  if (!isLive) return { blockers: [], steps: removals };
+  const unit = kubelet?.unit?.name ?? manifest?.kubelet?.unit;
+  const wasInterrupted = manifest?.phase === 'uninstalling' && manifest.kubelet !== undefined;
+  const restarts =
+    kubelet?.pid !== undefined && unit !== undefined && (removals.length > 0 || kubelet.pointed || wasInterrupted);
+  const reload = removals.length > 0 || restarts ? [systemctl('daemon-reload')] : [];
+  if (!restarts) return { blockers: [], steps: [...removals, ...reload] };
+  return {
+    blockers: [],
+    steps: [...removals, ...reload, systemctl('restart', unit), { do: 'await-kubelet', unit, pointed: false }],
+  };
+}
+
+function planServices(facts: InstallFacts, upstream: string, keepState: boolean): readonly Step[] {
+  if (!facts.isLive) return [];
+  const active = [SHIM_SOCKET_UNIT, SHIM_UNIT].filter((unit) => facts.services.get(unit)?.active === true);
+  const isAgentActive = facts.services.get(AGENT_UNIT)?.active === true;
+  const { kubelet } = facts;
+  // It hands out CPUs itself and says so again at its start; by then nobody else does.
+  const repeats: readonly Step[] =
+    kubelet?.pid !== undefined && kubelet.unit !== undefined && kubelet.cpuManagerPolicy === 'static'
+      ? [systemctl('restart', kubelet.unit.name)]
+      : [];
+  return [
+    ...(isAgentActive ? [systemctl('stop', AGENT_UNIT)] : []),
+    ...(active.length > 0 ? [systemctl('stop', ...active)] : []),
+    { do: 'release-cpus', runtime: upstream },
+    ...repeats,
+    ...(keepState ? [] : [{ do: 'drop-layers', runtime: upstream } as const]),
+  ];
+}
+
+function planUnits(facts: InstallFacts): readonly Step[] {
+  const links = Object.keys(WANTS).filter((path) => facts.paths.has(path));
+  const units = UNITS.flatMap((name) => takeBack(`${LAYOUT.units}/${name}`, facts));
+  const steps: readonly Step[] = [...links.map((path): Step => ({ do: 'remove', path })), ...units];
+  return facts.isLive && steps.length > 0 ? [...steps, systemctl('daemon-reload')] : steps;
+}
+
+function planGroup(facts: InstallFacts): readonly Step[] {
+  const file = takeBack(LAYOUT.sysusers, facts);
+  const goes = facts.isLive && facts.hasGroup && facts.manifest?.madeGroup === true;
+  return goes ? [...file, { do: 'run', program: 'groupdel', args: [GROUP] }] : file;
+}
+
+function planTrees(facts: InstallFacts, keepState: boolean): readonly Step[] {
+  const isThere = (path: string): boolean => facts.paths.get(path)?.kind === 'directory';
+  const isEdited = facts.paths.get(LAYOUT.config)?.kind === 'file';
+  const state: readonly Step[] = keepState
+    ? [LAYOUT.manifest, LAYOUT.lock].filter((path) => facts.paths.has(path)).map((path) => ({ do: 'remove', path }))
+    : [
+        ...(isThere(LAYOUT.configuration)
+          ? [
+              {
+                do: 'remove-tree',
+                path: LAYOUT.configuration,
+                ...(isEdited ? { note: 'the configuration' } : {}),
+              } as const,
+            ]
+          : []),
+        ...(isThere(LAYOUT.state)
+          ? [{ do: 'remove-tree', path: LAYOUT.state, note: "the agent's records" } as const]
+          : []),
+      ];
+  const isOurCommand = isLinkTo(facts.paths.get(LAYOUT.command), (target) => target.startsWith(`${LAYOUT.programs}/`));
+  return [
+    ...(facts.isLive && isThere(LAYOUT.run) ? [{ do: 'remove-tree', path: LAYOUT.run, note: 'sockets' } as const] : []),
+    ...state,
+    ...(isOurCommand ? [{ do: 'remove', path: LAYOUT.command } as const] : []),
+    ...(isThere(LAYOUT.programs) ? [{ do: 'remove-tree', path: LAYOUT.programs, note: 'the program' } as const] : []),
+  ];
+}
+
+export function planUninstall(facts: InstallFacts, { keepState }: UninstallOptions): UninstallPlan {
+  const { manifest, configuredRuntime } = facts;
+  const configured = configuredRuntime === undefined ? undefined : socketOfEndpoint(configuredRuntime);
+  const upstream = manifest?.upstream ?? configured ?? DEFAULT_UPSTREAM;
+  const kubelet = planKubeletBack(facts);
+  const steps = [
+    ...kubelet.steps,
+    ...planServices(facts, upstream, keepState),
+    ...planUnits(facts),
+    ...planGroup(facts),
+    ...planTrees(facts, keepState),
+  ];
+  const record: readonly Step[] =
+    manifest === undefined || steps.length === 0
+      ? []
+      : [{ do: 'record', manifest: { ...manifest, phase: 'uninstalling' } }];
+  return { blockers: kubelet.blockers, steps: [...record, ...steps] };
+}

@@ -1,0 +1,84 @@
+// Looks at a host for a plan to install or uninstall; changes nothing.
+import { parseGroupId } from '../host/groups.ts';
+import type { HostFiles, HostPath } from '../host/host-files.ts';
+import type { HostTree } from '../host/host-tree.ts';
+import { findLoadedProgram } from '../host/loaded-programs.ts';
+import type { Systemd } from '../host/systemd.ts';
+import type { InstallFacts, ServiceFacts } from './facts.ts';
+import { CONFIG_DROP_IN, type KubeletFacts, UNIT_DROP_IN } from './kubelet-facts.ts';
+import { AGENT_UNIT, GROUP, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT, WANTS } from './layout.ts';
+import { type Manifest, parseManifest } from './manifest.ts';
+import { readKubeletFacts } from './read-kubelet.ts';
+
+export interface FactsOptions {
+  readonly files: HostFiles;
+  readonly tree: HostTree;
+  /** undefined below a root directory, where nothing runs. */
+  readonly systemd: Systemd | undefined;
+  readonly configuredRuntime: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+const SERVICES = [AGENT_UNIT, SHIM_UNIT, SHIM_SOCKET_UNIT];
+const GROUP_LIMIT = { maxBytes: 1024 * 1024 };
+
+/** Every path at which something of ours may be. */
+function pathsOfInterest(manifest: Manifest | undefined, kubelet: KubeletFacts | undefined): readonly string[] {
+  const { programs, current, command, sysusers, configuration, config, state, manifest: record, lock, run } = LAYOUT;
+  const kubeletFiles = [
+    ...(kubelet?.unit === undefined ? [] : [`${LAYOUT.units}/${kubelet.unit.name}.d/${UNIT_DROP_IN}`]),
+    ...(kubelet?.configDirectory === undefined ? [] : [`${kubelet.configDirectory}/${CONFIG_DROP_IN}`]),
+    ...(manifest?.kubelet === undefined ? [] : [manifest.kubelet.file]),
+  ];
+  return [
+    programs,
+    current,
+    command,
+    sysusers,
+    configuration,
+    config,
+    state,
+    record,
+    lock,
+    run,
+    ...SERVICES.map((name) => `${LAYOUT.units}/${name}`),
+    ...Object.keys(WANTS),
+    ...Object.keys(manifest?.files ?? {}),
+    ...kubeletFiles,
+  ];
+}
+
+async function readServices({ systemd, tree, signal }: FactsOptions): Promise<ReadonlyMap<string, ServiceFacts>> {
+  const services = new Map<string, ServiceFacts>();
+  if (systemd === undefined) return services;
+  for (const unit of SERVICES) {
+    const { active, mainPid } = await systemd.stateOf(unit, signal);
+    const program = mainPid > 0 ? await findLoadedProgram(tree, mainPid, LAYOUT.programs) : undefined;
+    services.set(unit, { active: active === 'active' || active === 'reloading', program });
+  }
+  return services;
+}
+
+/** @throws HoldfastError DAMAGED for a manifest that is not ours, HOST_FAILURE naming what cannot be read */
+export async function readInstallFacts(options: FactsOptions): Promise<InstallFacts> {
+  const { files, tree, systemd, configuredRuntime, signal } = options;
+  const record = await files.look(LAYOUT.manifest);
+  const manifest = parseManifest(LAYOUT.manifest, record?.kind === 'file' ? record.text : undefined);
+  const kubelet = await readKubeletFacts(tree, signal);
+  const paths = new Map<string, HostPath>();
+  for (const path of new Set(pathsOfInterest(manifest, kubelet))) {
+    const found = await files.look(path);
+    if (found !== undefined) paths.set(path, found);
+  }
+  const groups = await tree.readText('/etc/group', GROUP_LIMIT);
+  return {
+    isLive: systemd !== undefined,
+    paths,
+    programs: (await files.list(LAYOUT.programs)).filter((name) => name !== 'current' && !name.startsWith('.')),
+    manifest,
+    hasGroup: parseGroupId(groups?.text ?? '', GROUP) !== undefined,
+    kubelet,
+    configuredRuntime,
+    services: await readServices(options),
+  };
+}

@@ -1,0 +1,146 @@
+// Finds out how this host's kubelet is started and configured: its process, its systemd unit with all drop-ins, the
+// environment files of that, its configuration. What we changed ourselves is left out, so that a plan is the same twice.
+import { posix } from 'node:path';
+import { findKubelet, readKubeletFiles } from '../cluster/kubelet-config.ts';
+import { type KubeletFlags, parseKubeletFlags } from '../cluster/kubelet-flags.ts';
+import { mergeKubeletConfig } from '../cluster/kubelet-merge.ts';
+import type { HostText, HostTree } from '../host/host-tree.ts';
+import { type HostProcess, listProcesses } from '../host/procfs.ts';
+import { type EmbeddedKubelet, type KubeletFacts, socketOfEndpoint, UNIT_DROP_IN } from './kubelet-facts.ts';
+import { LAYOUT } from './layout.ts';
+import { ENDPOINT_FLAG } from './plan-kubelet.ts';
+import { expandCommand, parseEnvironmentFile, readService, type UnitFile } from './unit-file.ts';
+
+/** Where systemd looks for units, the first that has one wins (systemd.unit(5)). */
+const UNIT_DIRECTORIES = [
+  '/etc/systemd/system',
+  '/run/systemd/system',
+  '/usr/local/lib/systemd/system',
+  '/usr/lib/systemd/system',
+  '/lib/systemd/system',
+];
+
+const KUBELET_UNIT = 'kubelet.service';
+
+const EMBEDDING_PROGRAMS: Readonly<Record<string, EmbeddedKubelet>> = {
+  k3s: 'k3s',
+  'k3s-server': 'k3s',
+  'k3s-agent': 'k3s',
+  rke2: 'RKE2',
+  k0s: 'k0s',
+  kubelite: 'MicroK8s',
+};
+
+/** The unit file and its drop-ins, as systemd would read them; undefined when there is no such unit. */
+async function readUnit(tree: HostTree, name: string, withOurs: boolean): Promise<readonly UnitFile[] | undefined> {
+  let unit: UnitFile | undefined;
+  const dropIns = new Map<string, UnitFile>();
+  for (const directory of UNIT_DIRECTORIES) {
+    unit ??= await tree.readText(posix.join(directory, name));
+    const folder = posix.join(directory, `${name}.d`);
+    for (const file of (await tree.list(folder)) ?? []) {
+      if (!file.endsWith('.conf') || dropIns.has(file) || (file === UNIT_DROP_IN && !withOurs)) continue;
+      const path = posix.join(folder, file);
+      // A link to /dev/null hides the file of that name in the directories behind it.
+      const text = (await tree.readLink(path)) === '/dev/null' ? { path, text: '' } : await tree.readText(path);
+      if (text !== undefined) dropIns.set(file, text);
+    }
+  }
+  if (unit === undefined) return undefined;
+  const inOrder = [...dropIns].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, file]) => file);
+  return [unit, ...inOrder];
+}
+
+/** The service of systemd that a process belongs to, from its cgroup. */
+async function serviceOf(tree: HostTree, pid: number): Promise<string | undefined> {
+  const cgroup = await tree.readText(`/proc/${pid}/cgroup`);
+  const parts = (cgroup?.text ?? '').split('\n').flatMap((line) => line.split(':').slice(2).join(':').split('/'));
+  return parts.find((part) => /^[A-Za-z0-9:_.@\\-]+\.service$/.test(part));
+}
+
+function embeddedIn(service: string | undefined, processes: readonly HostProcess[]): EmbeddedKubelet | undefined {
+  const byService = /^(?:(k3s)|(rke2)|(k0s)|snap\.(microk8s))/.exec(service ?? '');
+  if (byService !== null) {
+    return byService[1] ? 'k3s' : byService[2] ? 'RKE2' : byService[3] ? 'k0s' : 'MicroK8s';
+  }
+  return processes.map(({ name }) => EMBEDDING_PROGRAMS[name]).find((name) => name !== undefined);
+}
+
+/** The arguments with which systemd would start the service. */
+async function argumentsOf(tree: HostTree, files: readonly UnitFile[]): Promise<readonly string[]> {
+  const { commands, environment, environmentFiles } = readService(files);
+  const variables = new Map<string, string>();
+  for (const word of environment) variables.set(word.replace(/=.*$/s, ''), word.replace(/^[^=]*=?/, ''));
+  for (const path of environmentFiles) {
+    const text = posix.isAbsolute(path) ? await tree.readText(path) : undefined;
+    for (const [name, value] of parseEnvironmentFile(text?.text ?? '')) variables.set(name, value);
+  }
+  return expandCommand(commands[0] ?? '', variables).slice(1);
+}
+
+/** A flag that our own drop-in added is not what the kubelet would have without us. */
+function withoutOurs(words: readonly string[]): readonly string[] {
+  return words.at(-1) === ENDPOINT_FLAG ? words.slice(0, -1) : words;
+}
+
+/**
+ * @returns undefined when the host has no kubelet, neither running nor as a unit
+ * @throws HoldfastError HOST_FAILURE naming what cannot be read
+ */
+export async function readKubeletFacts(tree: HostTree, signal: AbortSignal): Promise<KubeletFacts | undefined> {
+  const processes = await listProcesses(tree, signal);
+  const kubelet = await findKubelet(tree, processes);
+  const service = kubelet === undefined ? undefined : await serviceOf(tree, kubelet.pid);
+  const embedded = embeddedIn(service, kubelet === undefined ? processes : []);
+  const name = kubelet === undefined ? KUBELET_UNIT : service;
+  const base = name === undefined ? undefined : await readUnit(tree, name, false);
+  if (kubelet === undefined && base === undefined && embedded === undefined) return undefined;
+  const pid = kubelet?.pid;
+  const running = kubelet?.arguments.slice(1);
+  const words = withoutOurs(running ?? (base === undefined ? [] : await argumentsOf(tree, base)));
+  const flags = parseKubeletFlags(words);
+  const files = embedded === undefined ? await readKubeletFiles(tree, flags, pid) : [];
+  const configDirectory = directoryOf(await workingDirectory(tree, pid), flags);
+  const ours = configDirectory === undefined ? undefined : posix.join(configDirectory, UNIT_DROP_IN);
+  const others = files.filter(({ path }) => path !== ours);
+  const without = mergeKubeletConfig(pid ?? 0, flags, others);
+  return {
+    embedded,
+    pid,
+    unit: base === undefined || name === undefined ? undefined : { name, commands: readService(base).commands },
+    endpoint: without.containerRuntimeEndpoint,
+    endpointByFlag: flags.has('container-runtime-endpoint'),
+    configDirectory,
+    laterDropIn: others.find((file) => setsEndpointAfter(file, ours))?.path,
+    pointed: await isPointed(tree, name, running, files, pid),
+    cpuManagerPolicy: without.cpuManagerPolicy,
+  };
+}
+
+async function workingDirectory(tree: HostTree, pid: number | undefined): Promise<string> {
+  return (pid === undefined ? undefined : await tree.readLink(`/proc/${pid}/cwd`)) ?? '/';
+}
+
+function directoryOf(workingDirectory: string, flags: KubeletFlags): string | undefined {
+  const directory = flags.get('config-dir');
+  return directory === undefined || directory === '' ? undefined : posix.resolve(workingDirectory, directory);
+}
+
+/** Drop-ins are read in the order of their paths. */
+function setsEndpointAfter({ path, text }: HostText, ours: string | undefined): boolean {
+  return ours !== undefined && path > ours && posix.extname(path) === '.conf' && /containerRuntimeEndpoint/.test(text);
+}
+
+/** Whether the kubelet uses the shim: the running one, else the one that systemd would start. */
+async function isPointed(
+  tree: HostTree,
+  name: string | undefined,
+  running: readonly string[] | undefined,
+  files: readonly HostText[],
+  pid: number | undefined,
+): Promise<boolean> {
+  const unit = running === undefined && name !== undefined ? await readUnit(tree, name, true) : undefined;
+  const words = running ?? (unit === undefined ? [] : await argumentsOf(tree, unit));
+  const { containerRuntimeEndpoint } = mergeKubeletConfig(pid ?? 0, parseKubeletFlags(words), files);
+  return socketOfEndpoint(containerRuntimeEndpoint) === LAYOUT.shimSocket;
+}
