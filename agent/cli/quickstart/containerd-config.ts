@@ -51,6 +51,8 @@ disabled_plugins = [${DISABLED_PLUGINS.map(quote).join(', ')}]
   restrict_oom_score_adj = ${!mayLowerOomScore}
   # Would load a profile into the host's kernel.
   disable_apparmor = true
+  # Else below /run/netns, where a killed run would leave them.
+  netns_mounts_under_state_dir = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = ${path('cni', 'bin')}
     conf_dir = ${path('cni', 'net.d')}

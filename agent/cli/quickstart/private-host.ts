@@ -18,11 +18,13 @@ import { createProgram, type Program } from './program.ts';
 
 const CALL_TIMEOUT_MS = 2_000;
 
+type ExtraConfig = Readonly<Record<string, unknown>>;
+
 export interface PrivateHostOptions extends PrivateContainerdOptions {
   /** What PodSource knows; see {@link PrivateHost.writePods}. */
   readonly pods?: readonly PodDescription[];
-  /** Merged over the configuration, by top-level key. */
-  readonly config?: Readonly<Record<string, unknown>>;
+  /** Merged over the configuration, by top-level key; a function gets the directory when only containerd runs. */
+  readonly config?: ExtraConfig | ((directory: string) => Promise<ExtraConfig>);
   /** Called as each part is up. */
   readonly onProgress?: (what: string) => void;
 }
@@ -44,6 +46,11 @@ export interface PrivateHost {
   readonly writePods: (pods: readonly PodDescription[]) => Promise<void>;
   /** Stops everything and removes it; can be called again. */
   readonly stop: () => Promise<void>;
+}
+
+/** The cri-shim's socket: what the kubelet of this host is pointed at. */
+export function criSocket(directory: string): string {
+  return join(directory, 'run', 'cri.sock');
 }
 
 async function agentServes(socketPath: string): Promise<boolean> {
@@ -88,7 +95,7 @@ export async function startPrivateHost(options: PrivateHostOptions = {}): Promis
   const configFile = join(directory, 'config.yaml');
   const podsFile = join(directory, 'pods.json');
   const agentSocket = join(runDirectory, 'agent.sock');
-  const shimSocket = join(runDirectory, 'cri.sock');
+  const shimSocket = criSocket(directory);
   const agent = createProgram({
     name: 'agent',
     args: ['agent', '--config', configFile],
@@ -134,7 +141,7 @@ export async function startPrivateHost(options: PrivateHostOptions = {}): Promis
       // The host's own kubelet, if there is one, reserves CPUs for a host that this one is not.
       cpuset: { reservedCpus: '' },
       metrics: { address: 'off' },
-      ...options.config,
+      ...(typeof options.config === 'function' ? await options.config(directory) : options.config),
     };
     await writeFile(configFile, stringify(config));
     await agent.start(options.signal && { signal: options.signal });

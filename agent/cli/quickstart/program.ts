@@ -1,4 +1,5 @@
-// One of Holdfast's programs as a process of its own: started as systemd would, killed as an operator or the kernel may.
+// A program, one of Holdfast's if not said otherwise, as a process of its own: started as systemd would, killed as an
+// operator or the kernel may.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
@@ -14,11 +15,15 @@ const STOP_TIMEOUT_MS = 15_000;
 export interface ProgramOptions {
   /** For messages, such as `agent`. */
   readonly name: string;
+  /** The executable, where it is not Holdfast's own. */
+  readonly executable?: string;
   readonly args: readonly string[];
   /** Takes its standard output and standard error, of all starts. */
   readonly logPath: string;
   /** Resolves to true when the program serves; until then it may reject. */
   readonly ready: () => Promise<boolean>;
+  /** Milliseconds it may take until then. Default: 30 s. */
+  readonly readyTimeoutMs?: number;
 }
 
 export interface Program {
@@ -54,14 +59,16 @@ function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
-export function createProgram({ name, args, logPath, ready }: ProgramOptions): Program {
+export function createProgram(options: ProgramOptions): Program {
+  const { name, executable, args, logPath, ready, readyTimeoutMs = READY_TIMEOUT_MS } = options;
   let child: ChildProcess | undefined;
 
   const start: Program['start'] = async ({ env = {}, signal } = {}) => {
     const log = await open(logPath, 'a');
     try {
       // Detached: a Ctrl-C in the terminal is for quickstart, which then stops its programs in order.
-      const started = spawn(process.execPath, [holdfastExecutable(), ...args], {
+      const own = executable === undefined ? [holdfastExecutable()] : [];
+      const started = spawn(executable ?? process.execPath, [...own, ...args], {
         detached: true,
         stdio: ['ignore', log.fd, log.fd],
         // As systemd starts it: what Node.js was told for this process (an inspector, a loader) is not for that one.
@@ -69,7 +76,7 @@ export function createProgram({ name, args, logPath, ready }: ProgramOptions): P
       });
       child = started;
       const serves = async (): Promise<true | undefined> => (hasEnded(started) || (await ready()) ? true : undefined);
-      await pollUntil(`the ${name} to serve`, READY_TIMEOUT_MS, serves, signal);
+      await pollUntil(`the ${name} to serve`, readyTimeoutMs, serves, signal);
       if (hasEnded(started)) {
         throw new HoldfastError('HOST_FAILURE', `the ${name} ended at its start: ${await lastWords(logPath)}`);
       }
