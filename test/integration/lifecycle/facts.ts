@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { create, type DescMethod, type MessageShape } from '@bufbuild/protobuf';
 import type { Test } from 'tap';
 import { askAgent } from '../../../agent/cli/ask-agent.ts';
+import type { PrivateHost } from '../../../agent/cli/quickstart/private-host.ts';
 import { CpuSet } from '../../../agent/model/cpu-set.ts';
 import { callUnary, connectUnix } from '../../../lib/grpc-client.ts';
 import {
@@ -19,7 +20,7 @@ import {
   ListRequestSchema,
 } from '../../../proto/gen/wire/containerd/leases/v1/leases_pb.ts';
 import { ContainerState } from '../../../proto/gen/wire/cri/v1/cri_pb.ts';
-import { settles, type TestNode } from './harness.ts';
+import { settles } from './harness.ts';
 
 const TIMEOUT_MS = 10_000;
 
@@ -29,24 +30,24 @@ export interface Confinement {
 }
 
 /** Where the kernel lets the container's process run. */
-export async function confinementOf({ direct }: TestNode, id: string): Promise<Confinement> {
+export async function confinementOf({ direct }: PrivateHost, id: string): Promise<Confinement> {
   const text = await readFile(`/proc/${await direct.processId(id)}/status`, 'utf8');
   const field = (name: string): string => new RegExp(`^${name}:\\s*(\\S*)$`, 'm').exec(text)?.[1] ?? '';
   return { cpus: field('Cpus_allowed_list'), mems: field('Mems_allowed_list') };
 }
 
-export async function allocationsOf({ topologySocket }: TestNode): Promise<readonly PodAllocation[]> {
+export async function allocationsOf({ topologySocket }: PrivateHost): Promise<readonly PodAllocation[]> {
   return (await askAgent(topologySocket, Topology.method.listAllocations, create(ListAllocationsRequestSchema))).pods;
 }
 
 /** The shared pool that the agent publishes to schedulers. */
-export async function sharedPool({ topologySocket }: TestNode): Promise<string> {
+export async function sharedPool({ topologySocket }: PrivateHost): Promise<string> {
   const { numaNodes } = await askAgent(topologySocket, Topology.method.getTopology, create(GetTopologyRequestSchema));
   return numaNodes.reduce((pool, { sharedCpus }) => pool.union(CpuSet.parse(sharedCpus)), CpuSet.EMPTY).toString();
 }
 
 /** What agent and kernel say of running containers that does not fit together; empty when no CPU is given twice. */
-export async function findDoubleUse(node: TestNode): Promise<readonly string[]> {
+export async function findDoubleUse(node: PrivateHost): Promise<readonly string[]> {
   const problems: string[] = [];
   const owners = new Map<number, string>();
   const owned = new Map<string, CpuSet>();
@@ -76,13 +77,13 @@ export async function findDoubleUse(node: TestNode): Promise<readonly string[]> 
 }
 
 /** Neighbours are moved in the background when nobody waits for it: what differs for good is a fault. */
-export async function assertNoDoubleUse(t: Test, node: TestNode): Promise<void> {
+export async function assertNoDoubleUse(t: Test, node: PrivateHost): Promise<void> {
   await settles(t, 'no CPU is used twice', [], () => findDoubleUse(node));
 }
 
 /** Calls containerd's own API in the namespace of CRI. */
 async function callContainerd<Method extends DescMethod & { readonly methodKind: 'unary' }>(
-  { containerd }: TestNode,
+  { containerd }: PrivateHost,
   method: Method,
   request: MessageShape<Method['input']>,
 ): Promise<MessageShape<Method['output']>> {
@@ -96,7 +97,7 @@ async function callContainerd<Method extends DescMethod & { readonly methodKind:
 }
 
 /** Leases of kept layers. */
-export async function leasesOf(node: TestNode): Promise<readonly string[]> {
+export async function leasesOf(node: PrivateHost): Promise<readonly string[]> {
   const request = create(ListRequestSchema, { filters: ['labels."holdfast.dev/pod-uid"'] });
   return (await callContainerd(node, Leases.method.list, request)).leases.map(({ id }) => id);
 }
@@ -106,7 +107,7 @@ export async function leasesOf(node: TestNode): Promise<readonly string[]> {
  * A containerd that was killed inside CreateContainer leaves the lease of its own client (`client/lease.go`), which holds
  * the new snapshot for 24 hours; here those are over.
  */
-export async function collectGarbage(node: TestNode): Promise<void> {
+export async function collectGarbage(node: PrivateHost): Promise<void> {
   const { leases } = await callContainerd(node, Leases.method.list, create(ListRequestSchema));
   for (const { id } of leases.filter(({ labels }) => 'containerd.io/gc.expire' in labels)) {
     await callContainerd(node, Leases.method.delete, create(DeleteRequestSchema, { id }));
@@ -117,13 +118,13 @@ export async function collectGarbage(node: TestNode): Promise<void> {
 }
 
 /** Layers on the disk, those of the images among them. */
-export async function snapshotsOf({ containerd }: TestNode): Promise<readonly string[]> {
+export async function snapshotsOf({ containerd }: PrivateHost): Promise<readonly string[]> {
   const folder = join(containerd.directory, 'root/io.containerd.snapshotter.v1.overlayfs/snapshots');
   return (await readdir(folder)).toSorted();
 }
 
 /** Everything that stays on the node when its pods are gone, beyond what containerd itself would collect. */
-export async function remainsOf(node: TestNode): Promise<unknown> {
+export async function remainsOf(node: PrivateHost): Promise<unknown> {
   await collectGarbage(node);
   return {
     containers: (await node.direct.listContainers()).map(({ id }) => id),
