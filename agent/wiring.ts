@@ -66,7 +66,7 @@ const MEASURE_CRON = '15 * * * * *';
 const TOPOLOGY_GROUP = 'holdfast';
 
 /** What lies outside the agent, opened. */
-async function openOutside({ config, logger, shutdown }: WiringOptions) {
+async function openOutside({ config, logger, shutdown }: WiringOptions, metrics: MetricsRegistry) {
   const tree = await openHostTree(config.paths.hostRoot);
   const kubelet = await readKubeletConfig(tree, shutdown);
   const { topology, remarks } = await readHostTopology(config.paths.hostRoot, shutdown);
@@ -79,9 +79,12 @@ async function openOutside({ config, logger, shutdown }: WiringOptions) {
   if (recovery !== undefined) logger.error({ ...recovery }, 'the state was damaged and is being rebuilt');
   const { staticManifests } = config.podSource;
   const podSource = await openPodSource({
+    api: config.podSource.api,
     file: config.podSource.file,
     staticManifests: staticManifests === 'off' ? undefined : (staticManifests ?? kubelet?.staticPodPath),
     nodeName: config.nodeName,
+    tree,
+    metrics,
     logger,
   });
   const runtime = openRuntime({ endpoint: config.runtime.endpoint, logger });
@@ -203,7 +206,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
   const { config, version, logger, shutdown } = options;
   const startedAt = new Date();
   const metrics = createRegistry();
-  const outside = await openOutside(options);
+  const outside = await openOutside(options, metrics);
   const { store, podSource, runtime } = outside;
   const changes = new Changes();
   const { cpuset, reuse } = buildFeatures(options, outside, metrics, changes);

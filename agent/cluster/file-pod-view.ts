@@ -1,6 +1,7 @@
 // What pods a file or folder names, over time. It decides when a pod may be called deleted: too late costs a while of
 // kept resources, too early costs a pod its data. Pure; the clock is handed in.
 import type { PodFacts } from '../model/pod.ts';
+import { factsAsText } from './facts-text.ts';
 import type { PodName, PodPhase } from './pod-source.ts';
 
 /** How pods asked for are matched with those that the manifests name. */
@@ -105,9 +106,5 @@ export class FilePodView {
 }
 
 function samePods(a: ReadonlyMap<string, PodFacts>, b: ReadonlyMap<string, PodFacts>): boolean {
-  return a.size === b.size && [...a].every(([key, facts]) => fingerprint(facts) === fingerprint(b.get(key)));
-}
-
-function fingerprint(facts: PodFacts | undefined): string {
-  return JSON.stringify(facts, (_key, value: unknown) => (value instanceof Map ? [...value] : value)) ?? '';
+  return a.size === b.size && [...a].every(([key, facts]) => factsAsText(facts) === factsAsText(b.get(key)));
 }

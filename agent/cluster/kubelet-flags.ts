@@ -14,6 +14,7 @@ const FLAGS = [
   'cgroup-driver',
   'pod-manifest-path',
   'root-dir',
+  'kubeconfig',
 ] as const;
 
 export type KubeletFlag = (typeof FLAGS)[number];

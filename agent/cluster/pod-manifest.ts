@@ -79,12 +79,12 @@ export function parsePodManifests(text: string): PodManifests {
   for (const document of documents) {
     const { kind } = parse(typed, document, 'the document');
     if (kind === 'Pod') {
-      pods.push(podFacts(document));
+      pods.push(readPod(document));
       continue;
     }
     const { metadata, items } = parse(list, document, kind);
     complete ||= metadata?.annotations?.[COMPLETE_ANNOTATION] === 'true';
-    pods.push(...(items ?? []).map(podFacts));
+    pods.push(...(items ?? []).map(readPod));
   }
   return { pods, complete };
 }
@@ -113,7 +113,11 @@ function parse<Schema extends z.ZodType>(schema: Schema, value: unknown, what: s
   throw new HoldfastError('INVALID_REQUEST', `${where}: ${issue?.message ?? 'cannot be read'}`);
 }
 
-function podFacts(value: unknown): PodFacts {
+/**
+ * A v1 Pod, parsed already.
+ * @throws HoldfastError INVALID_REQUEST saying what cannot be read
+ */
+export function readPod(value: unknown): PodFacts {
   const { metadata, spec, status } = parse(pod, value, 'a pod');
   const { uid, name, namespace, labels, annotations, deletionTimestamp } = metadata;
   const kindOf = (init: Container) => (init.restartPolicy === 'Always' ? 'sidecar' : 'init');

@@ -1,5 +1,5 @@
-// What CRI does not say about pods: init containers, memory requests, deletion. One interface for a file, the
-// static-pod manifests and, later, the Kubernetes API.
+// What CRI does not say about pods: init containers, memory requests, deletion. One interface for the API server, a
+// file and the static-pod manifests.
 import type { PodUid } from '../model/ids.ts';
 import type { PodFacts } from '../model/pod.ts';
 

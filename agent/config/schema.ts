@@ -57,6 +57,12 @@ export const agentConfigSchema = z.strictObject({
       file: absolutePath.optional(),
       /** Absent: the kubelet's staticPodPath, where there is a kubelet. */
       staticManifests: z.union([z.literal('off'), absolutePath], { error: 'must be a path, or "off"' }).optional(),
+      /** Whose credentials the watch on the API server uses. */
+      api: z
+        .union([z.enum(['off', 'kubelet']), z.strictObject({ kubeconfig: absolutePath })], {
+          error: 'must be "off", "kubelet" or {kubeconfig: <absolute path>}',
+        })
+        .default('off'),
     })
     .prefault({}),
   cpuset: z

@@ -43,6 +43,7 @@ const OUTSIDE = new Set([
   '@grpc/grpc-js',
   'koffi',
   'lmdb',
+  '@kubernetes/client-node',
   'systeminformation',
 ]);
 

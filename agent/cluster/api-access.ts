@@ -1,0 +1,115 @@
+// How the API server is reached: its address, whom it is trusted by, and as whom we come. The client library is loaded
+// here, at the first attempt, and nowhere else: it takes about 80 MB of memory.
+import type { OutgoingHttpHeaders } from 'node:http';
+import type { RequestOptions } from 'node:https';
+import type { KubeConfig } from '@kubernetes/client-node';
+import { describeError, HoldfastError } from '../../lib/errors.ts';
+import { type Kubeconfig, readKubeconfig } from './kubeconfig.ts';
+
+export interface ApiAccess {
+  /** URL; it may have a path. */
+  readonly server: string;
+  /** TLS, client certificate and agent. */
+  readonly options: Omit<RequestOptions, 'headers'>;
+  /** Credentials among them. */
+  readonly headers: OutgoingHttpHeaders;
+  /** Ends the agent's connections. */
+  close(): void;
+}
+
+/** Opens accesses; each reads the files again. */
+export class ApiCredentials {
+  readonly #locate: (signal: AbortSignal) => Promise<string>;
+  /** Keeps what credential plugins gave, for as long as they say. */
+  #library: KubeConfig | undefined;
+  #asking: Promise<RequestOptions> | undefined;
+
+  /** @param locate - where the kubeconfig is now; throws when there is none */
+  constructor(locate: (signal: AbortSignal) => Promise<string>) {
+    this.#locate = locate;
+  }
+
+  /**
+   * @throws HoldfastError INVALID_CONFIG when the kubeconfig or a file that it names cannot be used, UNAVAILABLE when
+   *   a credential plugin fails, DEADLINE when it does not end
+   */
+  async open(signal: AbortSignal): Promise<ApiAccess> {
+    const kubeconfig = await readKubeconfig(await this.#locate(signal));
+    const { headers, ...options } = await this.#optionsFor(kubeconfig, signal);
+    const { agent } = options;
+    return {
+      server: kubeconfig.server,
+      options,
+      headers: headers as OutgoingHttpHeaders,
+      close: () => {
+        if (typeof agent === 'object') agent.destroy();
+      },
+    };
+  }
+
+  /** The server does not accept what plugins gave: they are asked again at the next opening. */
+  forget(): void {
+    this.#library = undefined;
+  }
+
+  async #optionsFor(kubeconfig: Kubeconfig, signal: AbortSignal): Promise<RequestOptions> {
+    if (this.#library === undefined) {
+      const { KubeConfig } = await import('@kubernetes/client-node');
+      this.#library = new KubeConfig();
+    }
+    const library = this.#library;
+    // A plugin that hangs is waited for by all attempts: never are two of them started.
+    this.#asking ??= ask(library, kubeconfig).finally(() => {
+      this.#asking = undefined;
+    });
+    return within(PLUGIN_MS, this.#asking, signal);
+  }
+}
+
+const PLUGIN_MS = 60_000;
+
+async function ask(library: KubeConfig, { server, ...kubeconfig }: Kubeconfig): Promise<RequestOptions> {
+  const { caData, tlsServerName, proxyUrl, ...user } = kubeconfig;
+  const name = 'current';
+  library.loadFromOptions({
+    clusters: [
+      {
+        name,
+        server,
+        skipTLSVerify: false,
+        ...(caData === undefined ? {} : { caData }),
+        ...(tlsServerName === undefined ? {} : { tlsServerName }),
+        ...(proxyUrl === undefined ? {} : { proxyUrl }),
+      },
+    ],
+    users: [{ name, ...user }],
+    contexts: [{ name, cluster: name, user: name }],
+    currentContext: name,
+  });
+  // Said here, so that NODE_TLS_REJECT_UNAUTHORIZED cannot turn it off.
+  const options: RequestOptions = { rejectUnauthorized: true };
+  try {
+    await library.applyToHTTPSOptions(options);
+  } catch (error) {
+    // Node quotes the text that is not JSON, which may be a token.
+    const why = error instanceof SyntaxError ? 'its output is not JSON' : describeError(error).slice(0, 300);
+    throw new HoldfastError('UNAVAILABLE', `the credentials cannot be had: ${why}`);
+  }
+  return options;
+}
+
+/** @throws HoldfastError DEADLINE; the signal's reason */
+async function within<Value>(limitMs: number, promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  signal.throwIfAborted();
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(new HoldfastError('DEADLINE', `the credential plugin did not end within ${limitMs / 1000} s`));
+    }, limitMs);
+    const onAbort = (): void => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    void promise.then(resolve, reject).finally(() => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+    });
+  });
+}

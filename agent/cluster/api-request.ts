@@ -1,0 +1,139 @@
+// One GET to the API server: bounded in time and length, ended by a signal.
+import type { IncomingMessage } from 'node:http';
+import https from 'node:https';
+import { HoldfastError } from '../../lib/errors.ts';
+import type { ApiAccess } from './api-access.ts';
+import { ApiError, apiErrorFrom } from './api-error.ts';
+
+export interface RequestLimits {
+  /** Until the answer begins, milliseconds. */
+  readonly answerMs: number;
+  /** Between two parts of the answer. */
+  readonly idleMs: number;
+  /** For all of it. */
+  readonly totalMs: number;
+}
+
+const MAX_REFUSAL_BYTES = 64 * 1024;
+const NEWLINE = 0x0a;
+
+/**
+ * Sends the request; resolves when a good answer begins. Its body must be read to the end or destroyed.
+ * @throws ApiError for every other answer
+ * @throws HoldfastError DEADLINE when none comes, UNAVAILABLE when the server cannot be reached or is not trusted
+ */
+export async function get(
+  access: ApiAccess,
+  path: string,
+  limits: RequestLimits,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
+  const { server, options } = access;
+  const url = new URL(`${server.replace(/\/$/, '')}${path}`);
+  const headers = { ...access.headers, accept: 'application/json', 'user-agent': 'holdfast' };
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    const request = https.request(url, { ...options, method: 'GET', headers, signal });
+    const timer = setTimeout(() => {
+      request.destroy(new HoldfastError('DEADLINE', `no answer within ${limits.answerMs / 1000} s`));
+    }, limits.answerMs);
+    request.on('response', (answer) => {
+      clearTimeout(timer);
+      resolve(answer);
+    });
+    // Stays for the life of the request: an error after the answer began shows in its body, too.
+    request.on('error', (error) => {
+      clearTimeout(timer);
+      reject(unreachable(error));
+    });
+    request.end();
+  });
+  if (response.statusCode === 200) return response;
+  throw apiErrorFrom(response.statusCode ?? 0, await readRefusal(response, limits), response.headers['retry-after']);
+}
+
+/** Of several addresses that were tried the first says why; Node's own sum of them has no message. */
+function unreachable(error: Error): HoldfastError {
+  if (error instanceof HoldfastError) return error;
+  const cause: unknown = error instanceof AggregateError ? (error.errors[0] as unknown) : error;
+  return new HoldfastError('UNAVAILABLE', 'the API server cannot be reached', { cause });
+}
+
+async function readRefusal(response: IncomingMessage, limits: RequestLimits): Promise<unknown> {
+  try {
+    return parseJson(await readText(response, MAX_REFUSAL_BYTES, limits));
+  } catch {
+    // Proxies answer with pages of their own: the status alone says enough.
+    return undefined;
+  }
+}
+
+/** @throws HoldfastError without the text or a cause: Node's own message has a piece of the text in it, maybe a secret */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    throw new HoldfastError('UNAVAILABLE', 'the API server sent something that is not JSON');
+  }
+}
+
+async function* readChunks(body: IncomingMessage, { idleMs, totalMs }: RequestLimits): AsyncGenerator<Buffer> {
+  const endWith = (message: string) => (): void => void body.destroy(new HoldfastError('DEADLINE', message));
+  const idle = setTimeout(endWith(`the API server was silent for ${idleMs / 1000} s`), idleMs);
+  const total = setTimeout(endWith(`the answer took over ${totalMs / 1000} s`), totalMs);
+  try {
+    for await (const chunk of body) {
+      idle.refresh();
+      yield chunk as Buffer;
+    }
+  } finally {
+    clearTimeout(idle);
+    clearTimeout(total);
+    body.destroy();
+  }
+}
+
+/** @throws ApiError too-large */
+export async function readText(body: IncomingMessage, maxBytes: number, limits: RequestLimits): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of readChunks(body, limits)) {
+    length += chunk.length;
+    if (length > maxBytes) throw tooLarge(maxBytes);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/**
+ * The lines of an answer as they come; never more than one of them is kept. What comes after the last newline is left
+ * out: the connection was cut within a line.
+ * @throws ApiError too-large
+ */
+export async function* readLines(
+  body: IncomingMessage,
+  maxBytes: number,
+  limits: RequestLimits,
+): AsyncGenerator<string> {
+  let begun: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of readChunks(body, limits)) {
+    let start = 0;
+    for (;;) {
+      const end = chunk.indexOf(NEWLINE, start);
+      const part = chunk.subarray(start, end < 0 ? undefined : end);
+      length += part.length;
+      if (length > maxBytes) throw tooLarge(maxBytes);
+      begun.push(part);
+      if (end < 0) break;
+      const line = Buffer.concat(begun).toString('utf8');
+      begun = [];
+      length = 0;
+      start = end + 1;
+      if (line.trim() !== '') yield line;
+    }
+  }
+}
+
+function tooLarge(maxBytes: number): ApiError {
+  return new ApiError('too-large', `the API server sent more than ${maxBytes} bytes at once`);
+}
