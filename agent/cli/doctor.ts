@@ -5,7 +5,9 @@ import { Command } from 'commander';
 import { pino } from 'pino';
 import { describeError } from '../../lib/errors.ts';
 import { Admin, GetStatusRequestSchema } from '../../proto/gen/holdfast/admin/v1/admin_pb.ts';
-import { readKubeletConfig } from '../cluster/kubelet-config.ts';
+import { findKubeletKubeconfig, readKubeletConfig } from '../cluster/kubelet-config.ts';
+import { apiCredentials } from '../cluster/open-pod-source.ts';
+import { probeApi } from '../cluster/probe-api.ts';
 import { configPaths, loadConfig } from '../config/load.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import { readCpuAssignerFacts } from '../host/cpu-assigners.ts';
@@ -20,6 +22,7 @@ import type { Finding } from './doctor-checks/check.ts';
 import { checkCpuAssigners } from './doctor-checks/cpu-assigners.ts';
 import { checkInstallation } from './doctor-checks/installation.ts';
 import { checkKubelet } from './doctor-checks/kubelet.ts';
+import { checkPodSource } from './doctor-checks/pod-source.ts';
 import { type Answer, checkServices, type RuntimeFacts } from './doctor-checks/services.ts';
 import { factsOf, openHost } from './install-host.ts';
 import { formatOutput, type OutputFormat, outputOption } from './output.ts';
@@ -80,6 +83,19 @@ async function lookAtCgroups(tree: HostTree): Promise<readonly Finding[]> {
   return [checkCgroups({ unifiedControllers: unified?.text, hasCpusetHierarchy: cpuset !== undefined })];
 }
 
+async function lookAtPodSource(
+  { podSource, nodeName }: AgentConfig,
+  tree: HostTree,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  const credentials = apiCredentials(podSource.api, tree);
+  return checkPodSource({
+    nodeName,
+    api: credentials && (await answerOf(() => probeApi(credentials, nodeName, signal))),
+    kubeletKubeconfig: await findKubeletKubeconfig(tree, signal),
+  });
+}
+
 /** Compares the host with what installing the same program again would make of it. */
 async function lookAtInstallation(signal: AbortSignal): Promise<readonly Finding[]> {
   const host = await openHost('/', true);
@@ -117,6 +133,7 @@ export async function diagnose(configFile: string | undefined, signal: AbortSign
     ...(await orFinding('kubelet', async () =>
       checkKubelet(await readKubeletConfig(tree, signal), join(config.paths.run, 'cri.sock')),
     )),
+    ...(await orFinding('pod source', () => lookAtPodSource(config, tree, signal))),
     ...(await orFinding('installation', () => lookAtInstallation(signal))),
     ...(await orFinding('other node agents', async () => checkCpuAssigners(await readCpuAssignerFacts(tree, signal)))),
   ];

@@ -1,7 +1,7 @@
 // Reads a kubeconfig file and the files that it names: the current context only, and every secret anew each time, as
 // certificates and tokens are replaced on disk. Nothing of their content gets into an error.
 import path from 'node:path';
-import { parse as parseYaml } from 'yaml';
+import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 import { readManifestFile } from './file-read.ts';
@@ -126,11 +126,14 @@ function currentOf(file: string, content: string) {
 }
 
 function parseQuietly(file: string, content: string): unknown {
+  // The parser's messages quote the lines around the mistake, keys and tokens among them.
+  const quiet = unusable(file, 'it is not YAML');
   try {
-    return parseYaml(content, { maxAliasCount: 0, logLevel: 'silent' });
+    const document = parseDocument(content, { prettyErrors: false });
+    if (document.errors.length > 0) throw quiet;
+    return document.toJS({ maxAliasCount: 0 }) as unknown;
   } catch {
-    // The parser's message quotes the lines around the mistake, keys and tokens among them.
-    throw unusable(file, 'it is not YAML');
+    throw quiet;
   }
 }
 
