@@ -17,8 +17,11 @@ const manifestSchema = z.strictObject({
   previous: z.string().optional(),
   /** Socket of the runtime behind the shim. */
   upstream: z.string(),
-  /** Files of ours by path: digest of what we wrote, and what was there before us. */
-  files: z.record(z.string(), z.strictObject({ digest: z.string(), before: content.optional() })),
+  /**
+   * Files of ours by path: digests of what we wrote (of the version before too, while an upgrade is under way), and what
+   * was there before us.
+   */
+  files: z.record(z.string(), z.strictObject({ digests: z.array(z.string()), before: content.optional() })),
   /** The group was made by us. */
   madeGroup: z.boolean(),
   kubelet: z
@@ -39,6 +42,20 @@ export const MANIFEST_HEAD = { apiVersion: 'holdfast.dev/v1', kind: 'InstallMani
 
 export function digestText(text: string): string {
   return createHash('sha256').update(text).digest('hex');
+}
+
+/** Nobody has changed the file since we wrote it. */
+export function isAsWritten(text: string, record: Manifest['files'][string] | undefined): boolean {
+  return record?.digests.includes(digestText(text)) === true;
+}
+
+/** The manifest once all is done: the files of the version before are no longer ours. */
+export function concluded(manifest: Manifest): Manifest {
+  const files = Object.entries(manifest.files).map(([path, record]) => [
+    path,
+    { ...record, digests: record.digests.slice(0, 1) },
+  ]);
+  return { ...manifest, phase: 'done', files: Object.fromEntries(files) };
 }
 
 export function formatManifest(manifest: Manifest): string {

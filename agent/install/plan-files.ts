@@ -1,6 +1,6 @@
 // What has to become of each file of ours: made, replaced, left, or not touched because somebody changed it. Pure.
 import type { HostPath } from '../host/host-files.ts';
-import { digestText, type Manifest } from './manifest.ts';
+import { digestText, isAsWritten, type Manifest } from './manifest.ts';
 import type { Blocker, Step } from './step.ts';
 
 /** A file as it is to be. */
@@ -15,7 +15,7 @@ export type FileRecord = Manifest['files'][string];
 export interface FilePlan {
   readonly steps: readonly Step[];
   readonly blockers: readonly Blocker[];
-  /** The manifest's entries of these files. */
+  /** The manifest's entries of these files: the digest of the new text first. */
   readonly records: Readonly<Record<string, FileRecord>>;
 }
 
@@ -32,9 +32,9 @@ function planFile(
 ): FilePlan {
   const { path, text, mode } = wanted;
   const digest = digestText(text);
-  const kept: FileRecord = { ...known, digest };
+  const kept: FileRecord = { ...known, digests: [...new Set([digest, ...(known?.digests ?? [])])] };
   if (found === undefined) {
-    return { steps: [{ do: 'write', path, text, mode }], blockers: [], records: { [path]: { digest } } };
+    return { steps: [{ do: 'write', path, text, mode }], blockers: [], records: { [path]: kept } };
   }
   if (found.kind !== 'file') {
     const blocker = { text: `${path} is a ${found.kind}, where a file belongs`, remedy: `move ${path} away` };
@@ -42,7 +42,8 @@ function planFile(
   }
   if (found.text === text && found.mode === mode) return { steps: [], blockers: [], records: { [path]: kept } };
   const before = { text: found.text, mode: found.mode };
-  const isOurs = known !== undefined && digestText(found.text) === known.digest;
+  // Also what an interrupted installation was about to replace.
+  const isOurs = isAsWritten(found.text, known) || (known?.before !== undefined && known.before.text === found.text);
   if (isOurs || found.text === text) {
     return { steps: [{ do: 'write', path, text, mode, before }], blockers: [], records: { [path]: kept } };
   }
@@ -54,7 +55,7 @@ function planFile(
   }
   const note = known === undefined ? `${what}: uninstalling puts it back` : what;
   // What was there before us is what the first installation found.
-  const record: FileRecord = known === undefined ? { digest, before } : kept;
+  const record: FileRecord = known === undefined ? { digests: [digest], before } : kept;
   return { steps: [{ do: 'write', path, text, mode, before, note }], blockers: [], records: { [path]: record } };
 }
 

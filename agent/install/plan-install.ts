@@ -3,7 +3,7 @@
 import type { InstallFacts } from './facts.ts';
 import { socketOfEndpoint } from './kubelet-facts.ts';
 import { AGENT_UNIT, DEFAULT_UPSTREAM, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT } from './layout.ts';
-import { MANIFEST_HEAD, type Manifest } from './manifest.ts';
+import { concluded, MANIFEST_HEAD, type Manifest } from './manifest.ts';
 import { type FilePlan, planFiles, planLink, type WantedFile } from './plan-files.ts';
 import { type KubeletPlan, planKubelet } from './plan-kubelet.ts';
 import { type Blocker, type Step, systemctl } from './step.ts';
@@ -164,8 +164,7 @@ export function planInstall(facts: InstallFacts, program: WantedProgram, options
   const next = nextManifest(facts, program, upstream, kubelet, { ...files.records, ...kubeletFile?.records });
   const removals = oldPrograms(facts, program.target, next.previous);
   const isIdle = work.length + pointing.steps.length + removals.length === 0 && manifest?.phase === 'done';
-  const record = (phase: Manifest['phase']): readonly Step[] =>
-    isIdle ? [] : [{ do: 'record', manifest: { ...next, phase } }];
+  const record = (manifest: Manifest): readonly Step[] => (isIdle ? [] : [{ do: 'record', manifest }]);
   return {
     blockers: [
       ...blockers,
@@ -175,9 +174,9 @@ export function planInstall(facts: InstallFacts, program: WantedProgram, options
       ...links.flatMap(({ blocker }) => blocker ?? []),
     ],
     notes: notesOf(kubelet, facts, work),
-    steps: [...record('installing'), ...work],
+    steps: [...record(next), ...work],
     pointing,
-    finish: [...removals, ...record('done')],
+    finish: [...removals, ...record(concluded(next))],
   };
 }
 

@@ -4,7 +4,7 @@ import type { HostPath } from '../host/host-files.ts';
 import type { InstallFacts } from './facts.ts';
 import { socketOfEndpoint } from './kubelet-facts.ts';
 import { AGENT_UNIT, DEFAULT_UPSTREAM, GROUP, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT, WANTS } from './layout.ts';
-import { digestText, type Manifest } from './manifest.ts';
+import { isAsWritten, type Manifest } from './manifest.ts';
 import { type Blocker, type Step, systemctl } from './step.ts';
 
 export interface UninstallOptions {
@@ -32,7 +32,7 @@ function takeBack(path: string, { paths, manifest }: InstallFacts): readonly Ste
   if (found === undefined || found.kind === 'directory') return [];
   if (found.kind !== 'file') return [{ do: 'remove', path }];
   // What we wrote ourselves is not worth reading again; what somebody made of it is.
-  if (known !== undefined && digestText(found.text) === known.digest) {
+  if (isAsWritten(found.text, known)) {
     return [{ do: 'remove', path, note: 'as it was installed' }];
   }
   const note = known === undefined ? {} : { note: 'was changed since it was installed' };

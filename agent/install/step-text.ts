@@ -11,8 +11,11 @@ export function formatDiff(path: string, before: string | undefined, after: stri
   const from = before === undefined ? NO_FILE : path;
   const to = after === undefined ? NO_FILE : path;
   const patch = createTwoFilesPatch(from, to, before ?? '', after ?? '', undefined, undefined, { context: CONTEXT });
-  // The library's own separator line says nothing here.
-  return patch.replace(/^=+\n/, '').trimEnd();
+  // Without the library's lines before the names of the files, and without the tabs that would precede times.
+  return patch
+    .slice(patch.indexOf('--- '))
+    .replaceAll(/^(---|\+\+\+) (.*)\t$/gm, '$1 $2')
+    .trimEnd();
 }
 
 const octal = (mode: number): string => `0${mode.toString(8)}`;

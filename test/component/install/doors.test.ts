@@ -1,0 +1,99 @@
+// The doors of an installation to the host: files, programs, systemctl.
+import { chmod, mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { runCommand } from '../../../agent/host/command.ts';
+import { openHostFiles } from '../../../agent/host/host-files.ts';
+import { openHostTree } from '../../../agent/host/host-tree.ts';
+import { findLoadedProgram, parseLoadedProgram } from '../../../agent/host/loaded-programs.ts';
+import { openSystemd, parseUnitProperties } from '../../../agent/host/systemd.ts';
+
+const { signal } = new AbortController();
+
+t.test('files are replaced as a whole, with their mode, and their directories made', async (t) => {
+  const files = await openHostFiles(t.testdir({}));
+  await files.write('/etc/x/y.conf', 'one\n', 0o640);
+  await files.write('/etc/x/y.conf', 'two\n', 0o600);
+  t.strictSame(await files.look('/etc/x/y.conf'), { kind: 'file', text: 'two\n', mode: 0o600 });
+  t.strictSame(await files.list('/etc/x'), ['y.conf'], 'no temporary file is left');
+  await files.remove('/etc/x/y.conf');
+  await files.remove('/etc/x/y.conf');
+  await files.removeEmpty('/etc/x');
+  t.equal(await files.look('/etc/x'), undefined);
+});
+
+t.test('a link is switched, also where it leads nowhere', async (t) => {
+  const files = await openHostFiles(t.testdir({}));
+  await files.link('/opt/current', '/opt/a');
+  await files.link('/opt/current', '/opt/b');
+  t.strictSame(await files.look('/opt/current'), { kind: 'link', target: '/opt/b' });
+});
+
+t.test('nothing is written through a link that leads out of the root directory', async (t) => {
+  const base = t.testdir({ image: {}, outside: {} });
+  await symlink(join(base, 'outside'), join(base, 'image/etc'));
+  const files = await openHostFiles(join(base, 'image'));
+  await t.rejects(files.write('/etc/x', 'text', 0o644), { code: 'HOST_FAILURE', message: /leads out of the root/ });
+  await t.rejects(files.removeTree('/etc/x'), { code: 'HOST_FAILURE' });
+});
+
+t.test('a program fails with its last words, or is not there', async (t) => {
+  await t.rejects(runCommand('sh', ['-c', 'echo oh no >&2; exit 3'], { timeoutMs: 60_000 }), {
+    code: 'HOST_FAILURE',
+    message: /oh no/,
+  });
+  await t.rejects(runCommand('no-such-program', [], { timeoutMs: 60_000 }), { code: 'PRECONDITION' });
+  await t.rejects(runCommand('sleep', ['600'], { timeoutMs: 50 }), { message: /did not end within/ });
+});
+
+/** Stands for systemctl where no systemd runs: writes down its arguments and answers for one unit. */
+async function fakeSystemctl(t: Test): Promise<{ readonly path: string; readonly calls: () => Promise<string> }> {
+  const path = t.testdir({});
+  const log = join(path, 'calls');
+  const script = [
+    '#!/bin/sh',
+    `echo "$*" >> ${log}`,
+    'case "$*" in',
+    '  "restart bad.service") echo "Job for bad.service failed." >&2; exit 1;;',
+    '  show*good.service) printf "ActiveState=active\\nMainPID=42\\n";;',
+    '  show*) printf "ActiveState=inactive\\nMainPID=0\\n";;',
+    'esac',
+  ];
+  await writeFile(join(path, 'systemctl'), `${script.join('\n')}\n`);
+  await chmod(join(path, 'systemctl'), 0o755);
+  return { path, calls: () => readFile(log, 'utf8') };
+}
+
+t.test('systemctl is called with what a step says, and its answers are read', async (t) => {
+  const { path, calls } = await fakeSystemctl(t);
+  const systemd = openSystemd(`${path}:/usr/bin:/bin`);
+  await systemd.call(['daemon-reload'], signal);
+  t.strictSame(await systemd.stateOf('good.service', signal), { active: 'active', mainPid: 42 });
+  t.strictSame(await systemd.stateOf('absent.service', signal), { active: 'inactive', mainPid: 0 });
+  await t.rejects(systemd.call(['restart', 'bad.service'], signal), {
+    code: 'HOST_FAILURE',
+    message: /Job for bad\.service failed/,
+  });
+  t.match(await calls(), /^daemon-reload$/m);
+  t.equal(parseUnitProperties('Environment=A=b=c\nnonsense\n').get('Environment'), 'A=b=c');
+});
+
+t.test('which build a process runs is seen from what it has mapped', async (t) => {
+  const line = '7f00-7f01 r-xp 00000000 08:01 9 /opt/holdfast/1.0.0-aa/node_modules/koffi/x.node';
+  t.equal(parseLoadedProgram(`${line.replace('/opt', '/usr')}\n${line}\n`, '/opt/holdfast'), '/opt/holdfast/1.0.0-aa');
+  t.equal(parseLoadedProgram('7f00-7f01 r-xp 0 0 0 [heap]\n', '/opt/holdfast'), undefined);
+  const root = t.testdir({ proc: { 5: { maps: `${line}\n` } } });
+  const tree = await openHostTree(root);
+  t.equal(await findLoadedProgram(tree, 5, '/opt/holdfast'), '/opt/holdfast/1.0.0-aa');
+  t.equal(await findLoadedProgram(tree, 6, '/opt/holdfast'), undefined);
+});
+
+t.test('a directory that is there keeps its mode', async (t) => {
+  const root = t.testdir({});
+  const files = await openHostFiles(root);
+  await mkdir(join(root, 'var'), { mode: 0o755 });
+  await files.makeDirectory('/var/lib/holdfast', 0o700);
+  await files.makeDirectory('/var', 0o700);
+  t.equal((await stat(join(root, 'var'))).mode & 0o777, 0o755);
+  t.equal((await stat(join(root, 'var/lib/holdfast'))).mode & 0o777, 0o700);
+});

@@ -1,0 +1,107 @@
+// Installing, upgrading and uninstalling, each interrupted after every one of its steps: running it again completes it,
+// uninstalling leaves nothing, and at no step the kubelet is without a runtime.
+import t from 'tap';
+import { AGENT_UNIT } from '../../../agent/install/layout.ts';
+import { isNothingToDo, planInstall, stepsOf } from '../../../agent/install/plan-install.ts';
+import { planUninstall } from '../../../agent/install/plan-uninstall.ts';
+import type { Step } from '../../../agent/install/step.ts';
+import { type KubeletKind, ModelledHost, UNITS } from './modelled-host.ts';
+
+const OPTIONS = { kubelet: true, overwrite: false };
+const NEXT = '1.1.0-bbbbbbbbbbbb';
+const NEXT_UNITS = new Map([...UNITS, [AGENT_UNIT, 'another agent unit\n']]);
+const KINDS: readonly KubeletKind[] = ['none', 'unit', 'config-dir', 'stopped'];
+
+type Plan = (host: ModelledHost) => readonly Step[];
+
+const install: Plan = (host) => stepsOf(planInstall(host.facts(), host.wanted(), OPTIONS));
+const upgrade: Plan = (host) => stepsOf(planInstall(host.facts(), host.wanted(NEXT, NEXT_UNITS), OPTIONS));
+const uninstall: Plan = (host) => planUninstall(host.facts(), { keepState: false }).steps;
+
+function carryOut(host: ModelledHost, steps: readonly Step[], count = steps.length): void {
+  for (const step of steps.slice(0, count)) host.apply(step);
+}
+
+function hostAfter(kind: KubeletKind, ...plans: readonly Plan[]): ModelledHost {
+  const host = new ModelledHost(kind);
+  for (const plan of plans) carryOut(host, plan(host));
+  return host;
+}
+
+for (const kind of KINDS) {
+  t.test(`kubelet: ${kind}`, async (t) => {
+    const empty = new ModelledHost(kind).state();
+    const installed = hostAfter(kind, install);
+    const upgraded = hostAfter(kind, install, upgrade);
+
+    await t.test('what is installed needs nothing', async (t) => {
+      t.ok(isNothingToDo(planInstall(installed.facts(), installed.wanted(), OPTIONS)));
+      t.ok(isNothingToDo(planInstall(upgraded.facts(), upgraded.wanted(NEXT, NEXT_UNITS), OPTIONS)));
+      t.notSame(upgraded.state(), installed.state(), 'the upgrade did something');
+    });
+
+    await t.test('what is uninstalled has left nothing', async (t) => {
+      t.strictSame(hostAfter(kind, install, uninstall).state(), empty);
+      t.strictSame(hostAfter(kind, install, upgrade, uninstall).state(), empty);
+    });
+
+    const interrupted: readonly (readonly [string, readonly Plan[], Plan, unknown])[] = [
+      ['an installation', [], install, installed.state()],
+      ['an upgrade', [install], upgrade, upgraded.state()],
+      ['an uninstallation', [install], uninstall, empty],
+    ];
+    for (const [name, before, plan, end] of interrupted) {
+      await t.test(`${name} that was interrupted`, async (t) => {
+        const { length } = plan(hostAfter(kind, ...before));
+        t.ok(length > 5, 'there are steps to be interrupted after');
+        for (let count = 0; count < length; count += 1) {
+          const host = (): ModelledHost => {
+            const begun = hostAfter(kind, ...before);
+            carryOut(begun, plan(begun), count);
+            return begun;
+          };
+          const again = host();
+          carryOut(again, plan(again));
+          t.strictSame(again.state(), end, `after ${count} steps: running it again completes it`);
+          const removed = host();
+          carryOut(removed, uninstall(removed));
+          t.strictSame(removed.state(), empty, `after ${count} steps: uninstalling leaves nothing`);
+          const other = host();
+          carryOut(other, install(other));
+          t.ok(isNothingToDo(planInstall(other.facts(), other.wanted(), OPTIONS)), `after ${count}: installing works`);
+        }
+      });
+    }
+  });
+}
+
+t.test('an upgrade restarts the agent, then the shim, and never the socket nor the kubelet', async (t) => {
+  const host = hostAfter('unit', install);
+  host.calls.length = 0;
+  carryOut(host, upgrade(host));
+  t.strictSame(host.calls, [
+    'systemctl daemon-reload',
+    'systemctl restart holdfast-agent.service',
+    'systemctl restart holdfast-cri-shim.service',
+  ]);
+});
+
+t.test('the version before is kept to go back to, older ones are removed', async (t) => {
+  const third: Plan = (host) => stepsOf(planInstall(host.facts(), host.wanted('1.2.0-cccccccccccc'), OPTIONS));
+  const host = hostAfter('none', install, upgrade, third);
+  t.strictSame([...host.programs].sort(), [NEXT, '1.2.0-cccccccccccc']);
+});
+
+t.test('a kubelet that does not come up is pointed back as it was', async (t) => {
+  for (const kind of ['unit', 'config-dir'] as const) {
+    const host = new ModelledHost(kind);
+    const { steps, pointing } = planInstall(host.facts(), host.wanted(), OPTIONS);
+    carryOut(host, steps);
+    const before = host.state();
+    for (let count = 1; count <= pointing.steps.length; count += 1) {
+      carryOut(host, pointing.steps, count);
+      carryOut(host, pointing.undo);
+      t.strictSame(host.state(), before, `${kind}, after ${count} steps`);
+    }
+  }
+});

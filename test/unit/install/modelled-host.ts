@@ -1,0 +1,181 @@
+// A host in memory on which plans are carried out step by step: what is at each path, which services run, what the kubelet
+// was started with. Only what the planners go by.
+import { posix } from 'node:path';
+import type { HostPath } from '../../../agent/host/host-files.ts';
+import type { InstallFacts, ServiceFacts } from '../../../agent/install/facts.ts';
+import type { KubeletFacts } from '../../../agent/install/kubelet-facts.ts';
+import { AGENT_UNIT, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT } from '../../../agent/install/layout.ts';
+import type { Manifest } from '../../../agent/install/manifest.ts';
+import type { WantedProgram } from '../../../agent/install/plan-install.ts';
+import type { Step } from '../../../agent/install/step.ts';
+
+export type KubeletKind = 'none' | 'unit' | 'config-dir' | 'stopped';
+
+export const UNITS: ReadonlyMap<string, string> = new Map([
+  [AGENT_UNIT, 'agent unit\n'],
+  [SHIM_UNIT, 'ExecStart=/usr/local/bin/holdfast cri-shim --upstream /run/containerd/containerd.sock\n'],
+  [SHIM_SOCKET_UNIT, 'socket unit\n'],
+  ['holdfast.sysusers.conf', 'g holdfast -\n'],
+]);
+
+export function program(name = '1.0.0-aaaaaaaaaaaa', units = UNITS): Omit<WantedProgram, 'isThere'> {
+  return { root: '/src', target: `${LAYOUT.programs}/${name}`, units };
+}
+
+const CONFIG_DIRECTORY = '/etc/kubernetes/kubelet.conf.d';
+
+export class ModelledHost {
+  readonly paths = new Map<string, HostPath>();
+  readonly programs = new Set<string>();
+  /** Every call, such as `systemctl restart kubelet.service`. */
+  readonly calls: string[] = [];
+  readonly #kind: KubeletKind;
+  readonly #active = new Map<string, string | undefined>();
+  #hasGroup = false;
+  /** What the running kubelet was started with. */
+  #kubeletPointed = false;
+
+  constructor(kind: KubeletKind) {
+    this.#kind = kind;
+  }
+
+  /** What differs between two hosts, for comparing: files, services, group, kubelet. */
+  state(): unknown {
+    return {
+      paths: [...this.paths].sort(([a], [b]) => (a < b ? -1 : 1)),
+      programs: [...this.programs].sort(),
+      active: [...this.#active].sort(([a], [b]) => (a < b ? -1 : 1)),
+      group: this.#hasGroup,
+      kubelet: this.#kubeletPointed,
+    };
+  }
+
+  /** The kubelet would find nobody on its socket. */
+  get isKubeletCutOff(): boolean {
+    return this.#kubeletPointed && !this.#active.has(SHIM_SOCKET_UNIT);
+  }
+
+  wanted(name?: string, units?: ReadonlyMap<string, string>): WantedProgram {
+    const base = program(name, units);
+    return { ...base, isThere: this.programs.has(posix.basename(base.target)) };
+  }
+
+  facts(): InstallFacts {
+    const services = new Map<string, ServiceFacts>();
+    for (const unit of [AGENT_UNIT, SHIM_UNIT, SHIM_SOCKET_UNIT]) {
+      services.set(unit, { active: this.#active.has(unit), program: this.#active.get(unit) });
+    }
+    const record = this.paths.get(LAYOUT.manifest);
+    return {
+      isLive: true,
+      paths: this.paths,
+      programs: [...this.programs],
+      manifest: record?.kind === 'file' ? (JSON.parse(record.text) as Manifest) : undefined,
+      hasGroup: this.#hasGroup,
+      kubelet: this.#kubelet(),
+      configuredRuntime: this.paths.has(LAYOUT.config) ? '/run/containerd/containerd.sock' : undefined,
+      services,
+    };
+  }
+
+  apply(step: Step): void {
+    switch (step.do) {
+      case 'record':
+        this.#put(LAYOUT.manifest, { kind: 'file', text: JSON.stringify(step.manifest), mode: 0o600 });
+        break;
+      case 'copy-program':
+        this.programs.add(posix.basename(step.to));
+        this.paths.set(LAYOUT.programs, { kind: 'directory' });
+        break;
+      case 'write':
+        this.#put(step.path, { kind: 'file', text: step.text, mode: step.mode });
+        break;
+      case 'link':
+        this.#put(step.path, { kind: 'link', target: step.target });
+        break;
+      case 'remove':
+        this.paths.delete(step.path);
+        break;
+      case 'remove-tree':
+        this.#removeTree(step.path);
+        break;
+      case 'run':
+        this.#run(step.program, step.args);
+        break;
+      case 'await-kubelet':
+        if (this.#kubeletPointed !== step.pointed) throw new Error(`the kubelet is pointed: ${this.#kubeletPointed}`);
+        break;
+      case 'await-agent':
+        if (!this.#active.has(AGENT_UNIT)) throw new Error('no agent runs');
+        break;
+      case 'await-shim':
+        if (!this.#active.has(SHIM_UNIT) || !this.#active.has(SHIM_SOCKET_UNIT)) throw new Error('no shim runs');
+        break;
+      case 'release-cpus':
+        if (this.#active.has(AGENT_UNIT)) throw new Error('the agent would put the CPUs back');
+        break;
+      case 'drop-layers':
+        break;
+    }
+    if (this.isKubeletCutOff) throw new Error(`the kubelet has no runtime after ${step.do}`);
+  }
+
+  #put(path: string, found: HostPath): void {
+    this.paths.set(path, found);
+    for (const tree of [LAYOUT.state, LAYOUT.configuration, LAYOUT.programs]) {
+      if (path.startsWith(`${tree}/`)) this.paths.set(tree, { kind: 'directory' });
+    }
+  }
+
+  #removeTree(path: string): void {
+    this.programs.delete(posix.basename(path));
+    if (path === LAYOUT.programs) this.programs.clear();
+    for (const each of this.paths.keys()) {
+      if (each === path || each.startsWith(`${path}/`)) this.paths.delete(each);
+    }
+  }
+
+  #run(name: string, args: readonly string[]): void {
+    this.calls.push([name, ...args].join(' '));
+    const [verb = '', ...units] = args;
+    if (name === 'systemd-sysusers') this.#hasGroup = true;
+    else if (name === 'groupdel') this.#hasGroup = false;
+    else if (verb !== 'daemon-reload') for (const unit of units) this.#service(verb, unit);
+  }
+
+  #service(verb: string, unit: string): void {
+    if (unit === 'kubelet.service') {
+      this.#kubeletPointed = this.#isFileThere();
+      return;
+    }
+    if (verb === 'stop') this.#active.delete(unit);
+    else {
+      if (!this.paths.has(`${LAYOUT.units}/${unit}`)) throw new Error(`${unit} is not installed`);
+      const current = this.paths.get(LAYOUT.current);
+      this.#active.set(unit, unit.endsWith('.socket') || current?.kind !== 'link' ? undefined : current.target);
+      if (unit === SHIM_SOCKET_UNIT) this.paths.set(LAYOUT.run, { kind: 'directory' });
+    }
+  }
+
+  #isFileThere(): boolean {
+    return [...this.paths.keys()].some((path) => path.endsWith('/99-holdfast.conf'));
+  }
+
+  #kubelet(): KubeletFacts | undefined {
+    if (this.#kind === 'none') return undefined;
+    const isRunning = this.#kind !== 'stopped';
+    // Of a configuration drop-in nobody can tell whether the kubelet has read it.
+    const pointed = isRunning && this.#kind === 'unit' ? this.#kubeletPointed : this.#isFileThere();
+    return {
+      embedded: undefined,
+      pid: isRunning ? 77 : undefined,
+      unit: { name: 'kubelet.service', commands: ['/usr/bin/kubelet $KUBELET_ARGS'] },
+      endpoint: 'unix:///run/containerd/containerd.sock',
+      endpointByFlag: false,
+      configDirectory: this.#kind === 'config-dir' ? CONFIG_DIRECTORY : undefined,
+      laterDropIn: undefined,
+      pointed,
+      cpuManagerPolicy: 'none',
+    };
+  }
+}
