@@ -1,90 +1,68 @@
 // A cluster of one node for a test file: a real control plane and a real kubelet, and below it the cri-shim, the agent
 // and a private containerd. Everything goes at the end of the test, also when it fails or is killed.
-import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { BatchV1Api, CoreV1Api, KubeConfig, type KubernetesObject } from '@kubernetes/client-node';
+import { BatchV1Api, CoreV1Api, KubeConfig } from '@kubernetes/client-node';
 import type { Test } from 'tap';
-import { pollUntil } from '../../../agent/cli/quickstart/poll.ts';
 import { type PrivateHost, startPrivateHost } from '../../../agent/cli/quickstart/private-host.ts';
 import type { Program } from '../../../agent/cli/quickstart/program.ts';
 import { kubernetesPrograms } from '../build/kubernetes.ts';
+import { makeAgentAccount } from './agent-account.ts';
 import { type ControlPlane, prepareControlPlane } from './control-plane.ts';
+import type { Flags } from './flags.ts';
+import { createKubectl, type Kubectl } from './kubectl.ts';
 import { prepareKubelet } from './kubelet.ts';
 import { configurePodNetwork, removePodNetwork } from './pod-network.ts';
 import { NODE_NAME } from './users.ts';
+import { until } from './wait.ts';
 
 export const NEEDS_ROOT = process.geteuid?.() === 0 ? false : 'containers and a kubelet need root';
 
-/** For what several busy programs do one after the other. */
-export const PATIENCE_MS = 240_000;
-/** Between two looks, each of which costs the API server something. */
-const LOOK_MS = 250;
 const LOG_TAIL = 8_000;
 
-export interface Cluster extends Pick<ControlPlane, 'etcd' | 'apiServer' | 'controllerManager' | 'scheduler'> {
+export interface Cluster extends Kubectl {
   /** The node's containerd, agent and cri-shim; `direct` looks at containers past the shim. */
   readonly host: PrivateHost;
   readonly nodeKubelet: Program;
+  readonly apiServer: Program;
   /** As an administrator. */
   readonly core: CoreV1Api;
   readonly batch: BatchV1Api;
-  /** Runs kubectl as an administrator. @returns its standard output @throws Error with what it says on standard error */
-  readonly kubectl: (...args: readonly string[]) => Promise<string>;
-  /** `kubectl apply`. */
-  readonly apply: (...objects: readonly KubernetesObject[]) => Promise<void>;
 }
 
-/** Asks until the condition holds; fails with what is missing. */
-export async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  await pollUntil(what, PATIENCE_MS, async () => ((await holds()) ? true : await pause()));
+export interface ClusterOptions {
+  /** Merged over the agent's configuration, by top-level key. */
+  readonly config?: Readonly<Record<string, unknown>>;
+  readonly kubeletFlags?: Flags;
 }
 
-function pause(): Promise<undefined> {
-  return new Promise((resolve) => {
-    setTimeout(() => resolve(undefined), LOOK_MS);
-  });
+interface Control extends Kubectl {
+  readonly plane: ControlPlane;
+  readonly core: CoreV1Api;
+  readonly batch: BatchV1Api;
+  /** Path of the agent's kubeconfig. */
+  readonly agentKubeconfig: string;
 }
 
 async function printLogs(host: PrivateHost): Promise<void> {
   const control = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler'].map(
     (name) => `control-plane/${name}`,
   );
-  for (const name of ['agent', 'cri-shim', 'containerd', 'kubelet', ...control]) {
+  for (const name of [...control, 'containerd', 'kubelet', 'agent', 'cri-shim']) {
     const path = join(host.containerd.directory, `${name}.log`);
     const text = await readFile(path, 'utf8').catch((error: unknown) => `cannot be read: ${String(error)}`);
     process.stderr.write(`---- ${name} ----\n${text.slice(-LOG_TAIL)}\n`);
   }
 }
 
-interface Kubectl {
-  readonly kubectl: Cluster['kubectl'];
-  readonly apply: Cluster['apply'];
-}
-
-function kubectlAs(kubeconfig: string, programs: string, cache: string): Kubectl {
-  const run = (args: readonly string[], input = ''): Promise<string> => {
-    const common = ['--kubeconfig', kubeconfig, '--cache-dir', cache];
-    const running = promisify(execFile)(join(programs, 'kubectl'), [...common, ...args], { timeout: PATIENCE_MS });
-    running.child.stdin?.end(input);
-    return running.then(({ stdout }) => stdout);
-  };
-  return {
-    kubectl: (...args) => run(args),
-    apply: async (...objects) => {
-      await run(['apply', '--filename', '-'], objects.map((object) => JSON.stringify(object)).join('\n'));
-    },
-  };
-}
-
 /** Pods can be made when the node takes them and their service account exists. */
 async function waitForNode(core: CoreV1Api): Promise<void> {
   await until('the node to be ready', async () => {
     const { items } = await core.listNode();
-    return items.some(({ status }) =>
-      status?.conditions?.some((each) => each.type === 'Ready' && each.status === 'True'),
-    );
+    return items.some(({ status, spec }) => {
+      const isReady = status?.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True');
+      return isReady === true && (spec?.taints ?? []).length === 0;
+    });
   });
   await until('the service account of the pods', async () => {
     const { items } = await core.listNamespacedServiceAccount({ namespace: 'default' });
@@ -92,24 +70,37 @@ async function waitForNode(core: CoreV1Api): Promise<void> {
   });
 }
 
-export interface ClusterOptions {
-  /** Merged over the agent's configuration, by top-level key. */
-  readonly config?: Readonly<Record<string, unknown>>;
+type Start = (program: Program) => Promise<void>;
+
+async function startControlPlane(programs: string, directory: string, start: Start): Promise<Control> {
+  const folder = join(directory, 'control-plane');
+  const plane = await prepareControlPlane(programs, folder);
+  await start(plane.etcd);
+  await start(plane.apiServer);
+  await Promise.all([start(plane.controllerManager), start(plane.scheduler)]);
+  const { admin } = plane.users.kubeconfigs;
+  const configuration = new KubeConfig();
+  configuration.loadFromFile(admin);
+  const core = configuration.makeApiClient(CoreV1Api);
+  const terminal = createKubectl(programs, admin, join(directory, 'kubectl'));
+  const address = { server: plane.server, authority: plane.certificates.authority };
+  const agentKubeconfig = await makeAgentAccount(core, terminal.kubectl, address, folder);
+  return { plane, core, batch: configuration.makeApiClient(BatchV1Api), agentKubeconfig, ...terminal };
 }
 
 /**
  * Starts a cluster; it is stopped at the end of the test. The first call on a machine builds Kubernetes.
- * The agent reconciles every second.
+ * The agent reconciles every second, and learns of pods from the API server.
  */
 export async function startCluster(t: Test, options: ClusterOptions = {}): Promise<Cluster> {
   const programs = await kubernetesPrograms();
   const running: Program[] = [];
-  const start = async (program: Program): Promise<void> => {
+  const start: Start = async (program) => {
     running.unshift(program);
     await program.start();
   };
   let host: PrivateHost | undefined;
-  let plane: ControlPlane | undefined;
+  let control: Control | undefined;
   t.teardown(async () => {
     if (!t.passing() && host !== undefined) await printLogs(host);
     for (const program of running) await program.kill('SIGKILL');
@@ -119,36 +110,26 @@ export async function startCluster(t: Test, options: ClusterOptions = {}): Promi
   host = await startPrivateHost({
     config: async (directory) => {
       await configurePodNetwork(directory, join(programs, 'cni'));
-      plane = await prepareControlPlane(programs, join(directory, 'control-plane'));
-      await start(plane.etcd);
-      await start(plane.apiServer);
-      await Promise.all([start(plane.controllerManager), start(plane.scheduler)]);
+      control = await startControlPlane(programs, directory, start);
       return {
         nodeName: NODE_NAME,
         log: { level: 'debug' },
         schedules: { reconcile: '* * * * * *' },
-        holdings: { gracePeriod: '2s' },
-        podSource: { staticManifests: 'off' },
+        podSource: { api: { kubeconfig: control.agentKubeconfig }, staticManifests: 'off' },
         ...options.config,
       };
     },
   });
-  if (plane === undefined) throw new Error('the control plane is made with the host');
-  const { containerd } = host;
-  const kubeconfig = plane.users.kubeconfigs.kubelet;
-  const { authority } = plane.certificates;
-  const nodeKubelet = await prepareKubelet({ programs, containerd, authority, kubeconfig });
+  if (control === undefined) throw new Error('the control plane is made with the host');
+  const { plane, ...api } = control;
+  const nodeKubelet = await prepareKubelet({
+    programs,
+    containerd: host.containerd,
+    authority: plane.certificates.authority,
+    kubeconfig: plane.users.kubeconfigs.kubelet,
+    ...(options.kubeletFlags && { flags: options.kubeletFlags }),
+  });
   await start(nodeKubelet);
-  const configuration = new KubeConfig();
-  configuration.loadFromFile(plane.users.kubeconfigs.admin);
-  const core = configuration.makeApiClient(CoreV1Api);
-  await waitForNode(core);
-  return {
-    host,
-    nodeKubelet,
-    core,
-    batch: configuration.makeApiClient(BatchV1Api),
-    ...plane,
-    ...kubectlAs(plane.users.kubeconfigs.admin, programs, join(containerd.directory, 'kubectl')),
-  };
+  await waitForNode(api.core);
+  return { ...api, host, nodeKubelet, apiServer: plane.apiServer };
 }

@@ -4,7 +4,7 @@ import { request } from 'node:https';
 import { join } from 'node:path';
 import type { Program } from '../../../agent/cli/quickstart/program.ts';
 import { type ClusterCertificates, makeCertificates } from './certificates.ts';
-import { boundProgram, flags } from './flags.ts';
+import { boundProgram, type Flags, flags } from './flags.ts';
 import { freePort } from './ports.ts';
 import { makeUsers, type Users } from './users.ts';
 
@@ -85,7 +85,7 @@ export async function prepareControlPlane(programs: string, folder: string): Pro
   const etcdUrl = `http://127.0.0.1:${etcdPort}`;
   const users = await makeUsers(folder, { server, authority: certificates.authority });
   const authority = await readFile(certificates.authority);
-  const client = (name: string, file: string, more: Parameters<typeof flags>[0]): Program =>
+  const client = (name: string, file: string, more: Flags): Program =>
     boundProgram(join(programs, name), {
       name,
       args: flags({

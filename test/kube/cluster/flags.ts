@@ -4,8 +4,11 @@ import { createProgram, type Program, type ProgramOptions } from '../../../agent
 /** Far above what it takes: they start side by side on machines with two CPUs. */
 const READY_TIMEOUT_MS = 180_000;
 
+/** Names without dashes. */
+export type Flags = Readonly<Record<string, string | number | boolean>>;
+
 /** `--name=value` for each entry. */
-export function flags(values: Readonly<Record<string, string | number | boolean>>): readonly string[] {
+export function flags(values: Flags): readonly string[] {
   return Object.entries(values).map(([name, value]) => `--${name}=${value}`);
 }
 

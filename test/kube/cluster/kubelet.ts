@@ -8,7 +8,7 @@ import type { PrivateContainerd } from '../../../agent/cli/quickstart/private-co
 import { criSocket } from '../../../agent/cli/quickstart/private-host.ts';
 import type { Program } from '../../../agent/cli/quickstart/program.ts';
 import { CONTAINER_LOGS_VARIABLE, POD_LOGS_VARIABLE } from '../build/source-changes.ts';
-import { boundProgram, flags } from './flags.ts';
+import { boundProgram, type Flags, flags } from './flags.ts';
 import { freePort } from './ports.ts';
 import { NODE_NAME } from './users.ts';
 
@@ -19,6 +19,8 @@ export interface KubeletOptions {
   /** PEM file of who signed the API server's client certificate. */
   readonly authority: string;
   readonly kubeconfig: string;
+  /** Added to its command line. */
+  readonly flags?: Flags;
 }
 
 /** Where the kubelet looks for manifests of static pods. */
@@ -84,6 +86,7 @@ export async function prepareKubelet(options: KubeletOptions): Promise<Program> 
       'container-runtime': 'remote',
       'container-runtime-endpoint': `unix://${criSocket(directory)}`,
       v: 2,
+      ...options.flags,
     }),
     logPath: join(directory, 'kubelet.log'),
     ready: () => isHealthy(healthPort),

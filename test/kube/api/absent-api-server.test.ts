@@ -1,0 +1,83 @@
+// The API server away, restarted and asked again: what the node does without it, and what the agent makes of pods that
+// were deleted while it could not see them.
+import { setTimeout as delay } from 'node:timers/promises';
+import t from 'tap';
+import { ContainerState } from '../../../proto/gen/wire/cri/v1/cri_pb.ts';
+import { leasesOf, remainsOf } from '../../integration/lifecycle/facts.ts';
+import { NEEDS_ROOT, startCluster } from '../cluster/cluster.ts';
+import { containersOf, crash, fileOf, observedApp, runningApp, somePod, startsOf } from '../cluster/pods.ts';
+import { until } from '../cluster/wait.ts';
+
+const REUSE = { 'holdfast.dev/restart': 'reuse' };
+/** Neither the kubelet's nor the agent's way of waiting for it changes after this; ten minutes can be asked for. */
+const AWAY_SECONDS = Number(process.env['HOLDFAST_TEST_API_AWAY_SECONDS'] ?? '60');
+
+await t.test('with its API server away', { skip: NEEDS_ROOT }, async (t) => {
+  // Every dead container is collected at once, the newest too.
+  const cluster = await startCluster(t, { kubeletFlags: { 'maximum-dead-containers-per-container': 0 } });
+  const { host, apiServer } = cluster;
+  const before = await remainsOf(host);
+  await cluster.apply(somePod('db', { annotations: REUSE }));
+  const first = await runningApp(cluster, 'db');
+  const { podUid } = first;
+  await cluster.kubectl('exec', 'db', '--', '/bin/sh', '-c', 'echo precious > /root/note');
+
+  await t.test('a layer outlives its container, which the kubelet has collected before the next one', async (t) => {
+    crash(first);
+    crash(await observedApp(cluster, podUid, first.containerId));
+    // The second restart in a row waits for ten seconds.
+    await until('no container to be left', async () => (await host.direct.listContainers(podUid)).length === 0);
+    t.equal((await leasesOf(host)).length, 1);
+    const app = await runningApp(cluster, 'db');
+    t.equal(await fileOf(app, '/root/note'), 'precious');
+    t.equal(await startsOf(app), 3);
+    t.strictSame(await leasesOf(host), []);
+  });
+
+  await t.test(`a pod lives on for ${AWAY_SECONDS} s, and crashes without losing its data`, async (t) => {
+    const app = await runningApp(cluster, 'db');
+    await apiServer.kill('SIGKILL');
+    crash(app);
+    const next = await observedApp(cluster, podUid, app.containerId);
+    await delay(AWAY_SECONDS * 1000);
+    t.equal(await startsOf(next), 4);
+    t.equal(await fileOf(next, '/root/note'), 'precious');
+    t.equal((await containersOf(cluster, podUid, ContainerState.CONTAINER_RUNNING))[0]?.id, next.containerId);
+  });
+
+  await t.test('a restarted agent serves its pods from what it has stored', async (t) => {
+    const [running] = await containersOf(cluster, podUid, ContainerState.CONTAINER_RUNNING);
+    await host.agent.kill('SIGKILL');
+    await host.agent.start();
+    crash({ processId: await host.direct.processId(running?.id ?? '') });
+    const next = await observedApp(cluster, podUid, running?.id ?? '');
+    t.equal(await fileOf(next, '/root/note'), 'precious');
+  });
+
+  await t.test('everything is as before when the API server is back', async (t) => {
+    const [running] = await containersOf(cluster, podUid, ContainerState.CONTAINER_RUNNING);
+    await apiServer.start();
+    await cluster.apply(somePod('later'));
+    await runningApp(cluster, 'later');
+    const app = await runningApp(cluster, 'db');
+    t.equal(app.podUid, podUid);
+    t.equal(app.containerId, running?.id, 'nothing is restarted for it');
+  });
+
+  await t.test('a pod that was deleted while the agent was away is gone when it is back', async (t) => {
+    await host.agent.kill('SIGKILL');
+    await cluster.kubectl('delete', 'pod', 'db', '--wait=false');
+    await until('its container to be stopped', async () => {
+      return (await containersOf(cluster, podUid, ContainerState.CONTAINER_RUNNING)).length === 0;
+    });
+    t.equal((await host.direct.listContainers(podUid)).length, 1, 'the data is not removed without the agent');
+    await host.agent.start();
+    await cluster.kubectl('delete', 'pod', '--all');
+    let remains: unknown;
+    await until('the node to be as before', async () => {
+      remains = await remainsOf(host);
+      return JSON.stringify(remains) === JSON.stringify(before);
+    }).catch((error: unknown) => t.comment(String(error)));
+    t.strictSame(remains, before);
+  });
+});

@@ -1,0 +1,129 @@
+// `holdfast.dev/restart: reuse` under a real kubelet: what a pod keeps over the deaths of its container, its sandbox and
+// its kubelet, and what it does not keep.
+import t from 'tap';
+import { APP_IMAGE_NEXT } from '../../../agent/cli/quickstart/images.ts';
+import { ContainerState } from '../../../proto/gen/wire/cri/v1/cri_pb.ts';
+import { leasesOf, remainsOf, snapshotsOf } from '../../integration/lifecycle/facts.ts';
+import { NEEDS_ROOT, startCluster } from '../cluster/cluster.ts';
+import {
+  APP,
+  containersOf,
+  crash,
+  fileOf,
+  runningApp,
+  sandboxesOf,
+  sandboxProcess,
+  somePod,
+  startsOf,
+} from '../cluster/pods.ts';
+import { until } from '../cluster/wait.ts';
+
+const REUSE = { 'holdfast.dev/restart': 'reuse' };
+const WRITE = 'echo precious > /root/note && rm /etc/generation';
+
+await t.test('a pod with restart: reuse', { skip: NEEDS_ROOT }, async (t) => {
+  const cluster = await startCluster(t);
+  const { host } = cluster;
+  const before = await remainsOf(host);
+  await cluster.apply(somePod('db', { annotations: REUSE }), somePod('plain'));
+  const first = await runningApp(cluster, 'db');
+  await cluster.kubectl('exec', 'db', '--', '/bin/sh', '-c', WRITE);
+
+  await t.test('keeps its data when it crashes, in a new container of the same sandbox', async (t) => {
+    crash(first);
+    const app = await runningApp(cluster, 'db', 1);
+    t.not(app.containerId, first.containerId, 'a container ID is used once');
+    t.equal(app.podIp, first.podIp);
+    t.equal((await sandboxesOf(cluster, app.podUid)).length, 1);
+    t.equal(await fileOf(app, '/root/note'), 'precious');
+    t.equal(await startsOf(app), 2);
+    await t.rejects(fileOf(app, '/etc/generation'), { code: 'ENOENT' }, 'what was deleted stays deleted');
+  });
+
+  await t.test('keeps its data where a pod without the annotation loses it', async (t) => {
+    const plain = await runningApp(cluster, 'plain');
+    crash(plain);
+    t.equal(await startsOf(await runningApp(cluster, 'plain', 1)), 1);
+  });
+
+  await t.test(
+    'goes on undisturbed while its kubelet is killed, and keeps its data when it dies meanwhile',
+    async (t) => {
+      const app = await runningApp(cluster, 'db', 1);
+      await cluster.nodeKubelet.kill('SIGKILL');
+      t.equal(await startsOf(app), 2);
+      crash(app);
+      await cluster.nodeKubelet.start();
+      const next = await runningApp(cluster, 'db', 2);
+      t.equal(await startsOf(next), 3);
+      t.equal(await fileOf(next, '/root/note'), 'precious');
+    },
+  );
+
+  await t.test('runs on in the same process when its kubelet is restarted', async (t) => {
+    const app = await runningApp(cluster, 'db', 2);
+    await cluster.nodeKubelet.kill('SIGTERM');
+    await cluster.nodeKubelet.start();
+    // The new kubelet has looked at its pods when it has started another one.
+    await cluster.apply(somePod('witness'));
+    await runningApp(cluster, 'witness');
+    t.strictSame(await runningApp(cluster, 'db'), app);
+  });
+
+  await t.test('keeps its data when its sandbox is killed and made anew', async (t) => {
+    const app = await runningApp(cluster, 'db', 2);
+    const [sandbox] = await sandboxesOf(cluster, app.podUid);
+    process.kill(await sandboxProcess(cluster, sandbox?.id ?? ''), 'SIGKILL');
+    const next = await runningApp(cluster, 'db', 3);
+    const [newest] = await sandboxesOf(cluster, app.podUid);
+    t.not(newest?.id, sandbox?.id);
+    t.equal(await fileOf(next, '/root/note'), 'precious');
+    t.equal(await startsOf(next), 4);
+  });
+
+  await t.test('still has it when the kubelet has collected its dead sandbox and containers', async (t) => {
+    crash(await runningApp(cluster, 'db', 3));
+    const app = await runningApp(cluster, 'db', 4);
+    await until('one sandbox to be left', async () => (await sandboxesOf(cluster, app.podUid)).length === 1);
+    const dead = await containersOf(cluster, app.podUid, ContainerState.CONTAINER_EXITED);
+    t.equal(dead.length, 1, 'the newest of the dead ones is left');
+    crash(app);
+    const next = await runningApp(cluster, 'db', 5);
+    t.equal(await fileOf(next, '/root/note'), 'precious');
+    t.equal(await startsOf(next), 6);
+  });
+
+  await t.test('begins anew with another image, as the same pod with the same address and sandbox', async (t) => {
+    const app = await runningApp(cluster, 'db', 5);
+    const sandboxes = (await sandboxesOf(cluster, app.podUid)).map(({ id }) => id);
+    await cluster.kubectl('set', 'image', 'pod/db', `${APP}=${APP_IMAGE_NEXT}`);
+    const next = await runningApp(cluster, 'db', 6);
+    t.equal(next.podUid, app.podUid);
+    t.equal(next.podIp, app.podIp);
+    t.strictSame(
+      (await sandboxesOf(cluster, app.podUid)).map(({ id }) => id),
+      sandboxes,
+    );
+    t.equal(await fileOf(next, '/etc/generation'), '2');
+    t.equal(await startsOf(next), 1, 'with an empty layer');
+    await until('the old layer to be given up', async () => (await leasesOf(host)).length === 0);
+  });
+
+  await t.test('keeps what it wrote with the new image', async (t) => {
+    crash(await runningApp(cluster, 'db', 6));
+    const app = await runningApp(cluster, 'db', 7);
+    t.equal(await fileOf(app, '/etc/generation'), '2');
+    t.equal(await startsOf(app), 2);
+  });
+
+  await t.test('leaves nothing on the node when it is deleted', async (t) => {
+    t.not((await snapshotsOf(host)).length, 0);
+    await cluster.kubectl('delete', 'pod', '--all');
+    let remains: unknown;
+    await until('the node to be as before', async () => {
+      remains = await remainsOf(host);
+      return JSON.stringify(remains) === JSON.stringify(before);
+    }).catch((error: unknown) => t.comment(String(error)));
+    t.strictSame(remains, before);
+  });
+});
