@@ -6,6 +6,7 @@ import { readManifestFile } from './file-read.ts';
 import { startWatchedSource } from './file-source-base.ts';
 import { parsePodManifests } from './pod-manifest.ts';
 import type { PodSource } from './pod-source.ts';
+import { UidsByName, withAmbiguity } from './uids-by-name.ts';
 
 /** A pod that left the file counts as deleted after this time (milliseconds). */
 const SETTLE_MS = 2000;
@@ -25,18 +26,23 @@ export interface FilePodSourceOptions {
 }
 
 /** Resolves when the file was read once, whether well or not. */
-export function startFilePodSource({ file, onError, settleMs = SETTLE_MS }: FilePodSourceOptions): Promise<PodSource> {
+export async function startFilePodSource(options: FilePodSourceOptions): Promise<PodSource> {
+  const { file, onError, settleMs = SETTLE_MS } = options;
+  const uids = new UidsByName();
   let last: { readonly text: string; readonly pods: ReadPods } | undefined;
   const read = async (): Promise<ReadPods> => {
     try {
       const text = await readManifestFile(file);
-      if (last?.text !== text) last = { text, pods: parsePodManifests(text) };
+      if (last?.text !== text) {
+        last = { text, pods: parsePodManifests(text) };
+        uids.nameOnly(last.pods.pods.filter(({ uid }) => uid === ''));
+      }
       return last.pods;
     } catch (error) {
       return { pods: [], complete: false, problem: `${file}: ${describeError(error)}` };
     }
   };
-  return startWatchedSource({
+  const source = await startWatchedSource({
     name: `file ${file}`,
     view: new FilePodView(BY_UID_OR_NAME, settleMs),
     folder: path.dirname(file),
@@ -44,4 +50,5 @@ export function startFilePodSource({ file, onError, settleMs = SETTLE_MS }: File
     read,
     onError,
   });
+  return withAmbiguity(source, uids);
 }

@@ -7,15 +7,13 @@ import { FilePodView, type PodMatch, type ReadPods } from './file-pod-view.ts';
 import { readManifestFile } from './file-read.ts';
 import { startWatchedSource } from './file-source-base.ts';
 import { parsePodManifests } from './pod-manifest.ts';
-import type { PodName, PodPhase, PodSource } from './pod-source.ts';
+import type { PodSource } from './pod-source.ts';
+import { UidsByName, withAmbiguity } from './uids-by-name.ts';
 
 /** Longer than the kubelet takes to notice (fileCheckFrequency, 20 s), and than any editor to replace a file. */
 const SETTLE_MS = 30_000;
 
 const MAX_FILES = 1000;
-
-/** UIDs remembered per manifest. */
-const MAX_UIDS = 16;
 
 export interface StaticManifestPodSourceOptions {
   /** The kubelet's staticPodPath. */
@@ -51,33 +49,14 @@ async function readManifests(folder: string): Promise<ReadPods> {
   return problems.length === 0 ? read : { ...read, problem: problems.join('; ').slice(0, 1000) };
 }
 
+const staticName = (name: string, nodeName: string): string => `${name}-${nodeName.toLowerCase()}`;
+
 /** The kubelet makes up the UID (a hash of manifest and node name) unless the manifest has one. */
 function byStaticName(nodeName: string): PodMatch {
-  const suffix = `-${nodeName.toLowerCase()}`;
   return {
-    keyOf: ({ namespace, name }) => `${namespace}/${name}${suffix}`,
+    keyOf: ({ namespace, name }) => `${namespace}/${staticName(name, nodeName)}`,
     keysFor: ({ namespace, name }) => [`${namespace}/${name}`],
   };
-}
-
-/**
- * An edited manifest is another pod of the same name: the UID changes with the text. While more than one UID has been
- * asked for under a name, none of them is said to be present: the older would hold its resources for ever.
- */
-class UidsByName {
-  readonly #uids = new Map<string, Set<string>>();
-
-  isAmbiguous({ uid, namespace, name }: PodName): boolean {
-    const key = `${namespace}/${name}`;
-    const uids = this.#uids.get(key) ?? new Set();
-    this.#uids.set(key, uids);
-    if (uids.size < MAX_UIDS) uids.add(uid);
-    return uids.size > 1;
-  }
-
-  forgetAllBut(isKnown: (key: string) => boolean): void {
-    for (const key of this.#uids.keys()) if (!isKnown(key)) this.#uids.delete(key);
-  }
 }
 
 /** Resolves when the folder was read once, whether well or not. */
@@ -85,11 +64,13 @@ export async function startStaticManifestPodSource(options: StaticManifestPodSou
   const { folder, nodeName, onError, settleMs = SETTLE_MS } = options;
   const match = byStaticName(nodeName);
   const view = new FilePodView(match, settleMs);
+  // An edited manifest is another pod of the same name: the UID changes with the text.
   const uids = new UidsByName();
   const read = async (): Promise<ReadPods> => {
     const found = await readManifests(folder);
-    const keys = new Set(found.pods.map((facts) => match.keyOf(facts)));
-    if (found.problem === undefined) uids.forgetAllBut((key) => keys.has(key));
+    if (found.problem === undefined) {
+      uids.nameOnly(found.pods.map(({ namespace, name }) => ({ namespace, name: staticName(name, nodeName) })));
+    }
     return found;
   };
   const source = await startWatchedSource({
@@ -100,16 +81,5 @@ export async function startStaticManifestPodSource(options: StaticManifestPodSou
     read,
     onError,
   });
-  return {
-    ...source,
-    find: (pod) => {
-      const facts = source.find(pod);
-      if (facts !== undefined) uids.isAmbiguous(pod);
-      return facts;
-    },
-    phaseOf: (pod): PodPhase => {
-      const phase = source.phaseOf(pod);
-      return phase === 'present' && uids.isAmbiguous(pod) ? 'unknown' : phase;
-    },
-  };
+  return withAmbiguity(source, uids);
 }

@@ -321,6 +321,19 @@ t.test('a list with more than one page is read to its end', async (t) => {
   t.equal(source.phaseOf(pod('pod-0')), 'present');
 });
 
+t.test('a list that is too long at once is read in pages', async (t) => {
+  const { api, problems, start } = await clusterFor(t);
+  api.create('a');
+  api.answerNext('list', (response) => {
+    response.on('error', () => undefined);
+    response.end(Buffer.alloc(33 * 1024 * 1024, ' '));
+  });
+  const source = await start();
+  await becomes(source, pod('a'), 'present');
+  t.match(problems.join(), /more than \d+ bytes/);
+  t.equal(api.requestsOf('list').at(-1)?.parameters.get('limit'), '100');
+});
+
 t.test('a list from a lagging memory deletes nothing', async (t) => {
   const { api, start } = await clusterFor(t);
   api.create('a');

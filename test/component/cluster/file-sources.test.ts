@@ -26,13 +26,15 @@ async function folderFor(t: Test): Promise<string> {
 async function until(source: PodSource, holds: () => boolean): Promise<void> {
   // Sources do not keep a process alive; waiting for one must.
   const alive = setInterval(() => {}, 1000);
+  let end: () => void = () => undefined;
   await new Promise<void>((resolve) => {
     const look = (): void => {
       if (holds()) resolve();
     };
-    source.onChange(look);
+    end = source.onChange(look);
     look();
   });
+  end();
   clearInterval(alive);
 }
 
@@ -67,6 +69,31 @@ t.test('the file is followed through rewrites, replacements and bad versions', a
   await unlink(file);
   await becomes(source, pod('u1', 'web'), 'unknown');
   t.equal(source.phaseOf(pod('u3', 'db')), 'present', 'a file that is gone says nothing');
+});
+
+t.test('a pod without a UID that was made anew is not held for ever, nor is the new one finished', async (t) => {
+  const folder = await folderFor(t);
+  const file = path.join(folder, 'pods.yaml');
+  await writeFile(file, `${manifest('web')}---\n${manifest('db', 'u1')}`);
+  const source = await startFilePodSource({ file, onError, settleMs: 10 });
+  t.teardown(() => source.close());
+  t.equal(source.phaseOf(pod('before', 'web')), 'present');
+  t.equal(source.phaseOf(pod('after', 'web')), 'unknown');
+  t.equal(source.phaseOf(pod('before', 'web')), 'unknown');
+  t.equal(source.find(pod('after', 'web'))?.name, 'web', 'what it is like is known');
+  await writeFile(
+    file,
+    `${manifest('web').replace('spec', 'status: {phase: Succeeded}, spec')}---\n${manifest('db', 'u1')}`,
+  );
+  await until(source, () => source.find(pod('after', 'web'))?.finished === true);
+  t.equal(source.phaseOf(pod('after', 'web')), 'unknown', 'it may be the other one');
+  t.equal(source.phaseOf(pod('u1', 'db')), 'present');
+  t.equal(source.phaseOf(pod('u2', 'db')), 'unknown');
+  t.equal(source.phaseOf(pod('u1', 'db')), 'present', 'UIDs in the file leave no doubt');
+  await writeFile(file, manifest('db', 'u1'));
+  await becomes(source, pod('before', 'web'), 'deleted');
+  await writeFile(file, `${manifest('web')}---\n${manifest('db', 'u1')}`);
+  await becomes(source, pod('after', 'web'), 'present');
 });
 
 t.test('static pods are known by their name on the node', async (t) => {
