@@ -61,6 +61,17 @@ t.test('later files win: maps are merged, lists replaced, an empty value takes t
   t.equal(origins.has('reuse.maxAge'), false);
 });
 
+t.test('credentials for the API server are a word or a file, and nothing by default', async (t) => {
+  const file = `${HEAD}podSource: {api: {kubeconfig: /etc/holdfast//kubeconfig}}\n`;
+  t.equal(loaded().config.podSource.api, 'off');
+  t.strictSame(loaded(file).config.podSource.api, { kubeconfig: '/etc/holdfast/kubeconfig' });
+  t.equal(loaded(file, `${HEAD}podSource: {api: kubelet}\n`).config.podSource.api, 'kubelet');
+  t.strictSame(problems(`${HEAD}podSource: {api: {kubeconfig: etc/x}}\n`), [
+    '0.yaml:3:31: podSource.api.kubeconfig must be an absolute path',
+  ]);
+  t.match(problems(`${HEAD}podSource: {api: on}\n`), [/"off", "kubelet" or \{kubeconfig: <absolute path>\}/]);
+});
+
 t.test('units are read', async (t) => {
   const { config } = loaded(
     `${HEAD}cpuset: {reservedCpus: 0-1}\nnuma: {reservedMemory: 512Mi}\nmetrics: {address: off}\npaths: {state: /srv//x/../y}\n`,
