@@ -5,6 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { pollUntil } from '../../agent/cli/quickstart/poll.ts';
 import type { KeyPair } from './test-certificates.ts';
 
 export interface FakePod {
@@ -34,6 +35,9 @@ interface HistoryEvent {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
   readonly object: FakePod;
 }
+
+/** Between a stop and the next start somebody else may have it. */
+const PORT_PATIENCE_MS = 60_000;
 
 type RequestKind = 'list' | 'watch';
 
@@ -97,8 +101,11 @@ export class FakeApiServer {
     const { cert, key } = this.#identity;
     const options = { cert, key, ca: this.#ca, requestCert: true, rejectUnauthorized: false };
     const server = https.createServer(options, (request, response) => this.#answer(request, response));
-    server.listen(this.#port, '127.0.0.1');
-    await once(server, 'listening');
+    await pollUntil('the port to be free again', PORT_PATIENCE_MS, async () => {
+      server.listen(this.#port, '127.0.0.1');
+      await once(server, 'listening');
+      return true;
+    });
     this.#port = (server.address() as AddressInfo).port;
     this.#server = server;
   }
