@@ -40,6 +40,8 @@ const KUBELET_TIMEOUT_MS = 3 * 60_000;
 const LOOK_MS = 500;
 /** A kubelet that cannot use its runtime ends within a few seconds. */
 const KUBELET_STEADY_MS = 10_000;
+/** Processes of it that are seen one after the other before it is given up. */
+const MOST_STARTS = 3;
 
 /**
  * The folder of the program that this process runs.
@@ -122,22 +124,27 @@ async function kubeletRuns(host: InstallHost, unit: string, pointed: boolean, si
   if (systemd === undefined) throw new HoldfastError('BUG', 'there is no systemd to ask about the kubelet');
   let pid = 0;
   let since = 0;
-  await pollUntil(
+  let starts = 0;
+  const steady = await pollUntil(
     `${unit} to stay up`,
     KUBELET_TIMEOUT_MS,
     async () => {
       await delay(LOOK_MS, undefined, { signal });
       const state = await systemd.stateOf(unit, signal);
       const runs = state.active === 'active' && state.mainPid > 0;
-      if (!runs || state.mainPid !== pid) {
-        pid = runs ? state.mainPid : 0;
+      if (state.active === 'failed') return false;
+      if (!runs) return undefined;
+      if (state.mainPid !== pid) {
+        pid = state.mainPid;
         since = performance.now();
-        return undefined;
+        starts += 1;
+        return starts > MOST_STARTS ? false : undefined;
       }
       return performance.now() - since >= KUBELET_STEADY_MS ? true : undefined;
     },
     signal,
   );
+  if (!steady) throw new HoldfastError('HOST_FAILURE', `${unit} does not stay up; journalctl -u ${unit} says why`);
   const facts = await readKubeletFacts(tree, signal);
   if (facts?.pid !== undefined && facts.pointed === pointed) return;
   const uses = facts?.pointed === true ? 'still uses the shim' : 'does not use the shim';
