@@ -55,3 +55,17 @@ export function planRelease(containers: readonly ConfinedContainer[], cpus: CpuS
     ];
   });
 }
+
+/**
+ * The quota of a pod's own cgroup, as the kubelet makes it: the sum of its containers'.
+ * @param quotas - microseconds per 100 ms; undefined for a container that is gone
+ * @returns undefined when a container has no limit: the pod has none then
+ */
+export function planPodQuota(quotas: readonly (number | 'none' | undefined)[]): number | undefined {
+  let sum = 0;
+  for (const quota of quotas) {
+    if (quota === 'none') return undefined;
+    sum += quota ?? 0;
+  }
+  return sum === 0 ? undefined : sum;
+}

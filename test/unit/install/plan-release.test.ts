@@ -1,6 +1,6 @@
 // Whoever was confined has every CPU again when Holdfast leaves, and the quota that its limit means.
 import t from 'tap';
-import { type ConfinedContainer, planRelease } from '../../../agent/install/plan-release.ts';
+import { type ConfinedContainer, planPodQuota, planRelease } from '../../../agent/install/plan-release.ts';
 import { CpuSet } from '../../../agent/model/cpu-set.ts';
 
 const ALL = CpuSet.parse('0-3');
@@ -34,4 +34,10 @@ t.test('bound memory is unbound', async (t) => {
 t.test('an owner of two CPUs has the quota of its limit again', async (t) => {
   t.strictSame(release({ cpus: CpuSet.of(2, 3), ownedCpus: 2 }), { cpus: '0-3', mems: undefined, quota: 200_000 });
   t.match(release({ cpus: ALL, ownedCpus: 4 }), { quota: 400_000 }, 'also one that owned every CPU');
+});
+
+t.test('the quota of a pod is that of its containers together, where all have one', async (t) => {
+  t.equal(planPodQuota([200_000, 50_000, undefined]), 250_000);
+  t.equal(planPodQuota([200_000, 'none']), undefined);
+  t.equal(planPodQuota([undefined]), undefined);
 });
