@@ -14,9 +14,10 @@ import {
   type PodSandbox,
   RuntimeService,
 } from '../../../proto/gen/wire/cri/v1/cri_pb.ts';
-import { createPodCgroup } from './cgroup-tree.ts';
+import { createPodCgroup, type PodCgroupLimits } from './cgroup-tree.ts';
 import {
   allContainers,
+  type CgroupDriver,
   type ContainerDescription,
   containerConfig,
   type KubeletPaths,
@@ -41,22 +42,44 @@ export interface ExecResult {
   readonly exitCode: number;
 }
 
+/** What the kubelet does on its host beside calling the runtime. */
+export interface KubeletHost {
+  /** @param path - from the root of the hierarchies; it is there already for a pod that gets another sandbox */
+  readonly createPodCgroup: (path: string, limits: PodCgroupLimits) => Promise<void>;
+  /** Makes directories, those above them too, then empty files where there are none. */
+  readonly createPaths: (directories: readonly string[], files: readonly string[]) => Promise<void>;
+}
+
 export interface CriClientOptions {
   readonly socketPath: string;
   /** For logs, /etc/hosts and termination messages of pods; stands for /var/lib/kubelet and /var/log/pods. */
   readonly directory: string;
   readonly cgroupParent: string;
+  /** Who makes cgroups; the runtime must be configured for the same. Default: cgroupfs. */
+  readonly cgroupDriver?: CgroupDriver;
+  /** Where the runtime runs; default: here. */
+  readonly host?: KubeletHost;
 }
+
+const THIS_HOST: KubeletHost = {
+  createPodCgroup,
+  createPaths: async (directories, files) => {
+    for (const directory of directories) await mkdir(directory, { recursive: true });
+    for (const file of files) await writeFile(file, '', { flag: 'a' });
+  },
+};
 
 type UnaryMethod = DescMethod & { readonly methodKind: 'unary' };
 
 export class CriClient {
   readonly #client: ReturnType<typeof connectUnix>;
   readonly #paths: KubeletPaths;
+  readonly #host: KubeletHost;
 
-  constructor({ socketPath, directory, cgroupParent }: CriClientOptions) {
+  constructor({ socketPath, directory, cgroupParent, cgroupDriver = 'cgroupfs', host = THIS_HOST }: CriClientOptions) {
     this.#client = connectUnix(socketPath);
-    this.#paths = { root: join(directory, 'kubelet'), logs: join(directory, 'pod-logs'), cgroupParent };
+    this.#paths = { root: join(directory, 'kubelet'), logs: join(directory, 'pod-logs'), cgroupParent, cgroupDriver };
+    this.#host = host;
   }
 
   /** One call as it is; rejects with the ServiceError of the server. */
@@ -74,9 +97,9 @@ export class CriClient {
 
   /** Makes the pod's cgroup and directories and runs its sandbox. */
   async runPod(pod: PodDescription, attempt = 0): Promise<RunningPod> {
-    await createPodCgroup(podCgroupPath(pod, this.#paths.cgroupParent), podCgroupLimits(pod));
+    await this.#host.createPodCgroup(podCgroupPath(pod, this.#paths), podCgroupLimits(pod));
     const config = sandboxConfig(pod, attempt, this.#paths);
-    await mkdir(config.logDirectory, { recursive: true });
+    await this.#host.createPaths([config.logDirectory], []);
     const { podSandboxId } = await this.call(RuntimeService.method.runPodSandbox, { config });
     return { ...pod, sandboxId: podSandboxId, sandboxAttempt: attempt };
   }
@@ -97,12 +120,10 @@ export class CriClient {
     if (described === undefined) throw new HoldfastError('BUG', `pod ${pod.name} has no container called ${name}`);
     const container = { ...described, ...changes };
     const config = containerConfig(pod, container, attempt, this.#paths, totalmem());
-    for (const { hostPath } of config.mounts) {
-      await mkdir(dirname(hostPath), { recursive: true });
-      await writeFile(hostPath, '', { flag: 'a' });
-    }
     const sandbox = sandboxConfig(pod, pod.sandboxAttempt, this.#paths);
-    await mkdir(dirname(join(sandbox.logDirectory, config.logPath)), { recursive: true });
+    const mounted = config.mounts.map(({ hostPath }) => hostPath);
+    const logFile = join(sandbox.logDirectory, config.logPath);
+    await this.#host.createPaths([...mounted, logFile].map(dirname), mounted);
     const request = { podSandboxId: pod.sandboxId, config, sandboxConfig: sandbox };
     return (await this.call(RuntimeService.method.createContainer, request, signal && { signal })).containerId;
   }

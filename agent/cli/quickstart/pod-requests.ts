@@ -39,14 +39,19 @@ export interface PodDescription {
   readonly terminationGracePeriod?: number;
 }
 
+/** Who makes the cgroups of pods and containers: the kubelet and the runtime themselves, or systemd for them. */
+export type CgroupDriver = 'cgroupfs' | 'systemd';
+
 /** Where the pretended kubelet keeps things. */
 export interface KubeletPaths {
   /** Stands for /var/lib/kubelet. */
   readonly root: string;
   /** Stands for /var/log/pods. */
   readonly logs: string;
-  /** Stands for the root of the cgroup hierarchies. */
+  /** Stands for the root of the cgroup hierarchies. With systemd it is that root, `/`. */
   readonly cgroupParent: string;
+  /** Default: cgroupfs. */
+  readonly cgroupDriver?: CgroupDriver;
 }
 
 export type QosClass = 'Guaranteed' | 'Burstable' | 'BestEffort';
@@ -153,11 +158,16 @@ export function podCgroupLimits(pod: PodDescription): PodCgroupLimits {
   };
 }
 
-/** Below the hierarchies' root, with the cgroupfs driver: `…/kubepods/burstable/pod<uid>`, Guaranteed pods directly below kubepods. */
-export function podCgroupPath(pod: PodDescription, cgroupParent: string): string {
+/**
+ * Below the hierarchies' root, Guaranteed pods directly below kubepods: with cgroupfs `…/kubepods/burstable/pod<uid>`,
+ * with systemd `…/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod<uid>.slice` and no `-` in the UID.
+ */
+export function podCgroupPath(pod: PodDescription, { cgroupParent, cgroupDriver = 'cgroupfs' }: KubeletPaths): string {
   const qos = qosClass(pod);
-  const group = qos === 'Guaranteed' ? 'kubepods' : join('kubepods', qos.toLowerCase());
-  return join(cgroupParent, group, `pod${pod.uid}`);
+  const names = ['kubepods', ...(qos === 'Guaranteed' ? [] : [qos.toLowerCase()]), `pod${pod.uid}`];
+  if (cgroupDriver === 'cgroupfs') return join(cgroupParent, ...names);
+  const escaped = names.map((name) => name.replaceAll('-', '_'));
+  return join(cgroupParent, ...escaped.map((_, index) => `${escaped.slice(0, index + 1).join('-')}.slice`));
 }
 
 function podLabels(pod: PodDescription): Record<string, string> {
@@ -178,7 +188,7 @@ export function sandboxConfig(pod: PodDescription, attempt: number, paths: Kubel
     labels: { ...pod.labels, ...podLabels(pod) },
     annotations: { ...pod.annotations, 'kubernetes.io/config.source': 'api' },
     linux: {
-      cgroupParent: podCgroupPath(pod, paths.cgroupParent),
+      cgroupParent: podCgroupPath(pod, paths),
       // The host's network, so that no CNI plugin is needed.
       securityContext: {
         namespaceOptions: { network: NamespaceMode.NODE, pid: NamespaceMode.CONTAINER, ipc: NamespaceMode.POD },

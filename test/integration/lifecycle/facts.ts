@@ -30,24 +30,33 @@ export interface Confinement {
 }
 
 /** Where the kernel lets the container's process run. */
-export async function confinementOf({ direct }: PrivateHost, id: string): Promise<Confinement> {
+export async function confinementOf({ direct }: Pick<PrivateHost, 'direct'>, id: string): Promise<Confinement> {
   const text = await readFile(`/proc/${await direct.processId(id)}/status`, 'utf8');
   const field = (name: string): string => new RegExp(`^${name}:\\s*(\\S*)$`, 'm').exec(text)?.[1] ?? '';
   return { cpus: field('Cpus_allowed_list'), mems: field('Mems_allowed_list') };
 }
 
-export async function allocationsOf({ topologySocket }: PrivateHost): Promise<readonly PodAllocation[]> {
+/** The agent's read-only APIs, which nodes of other tiers have too. */
+type Asked = Pick<PrivateHost, 'topologySocket'>;
+
+export async function allocationsOf({ topologySocket }: Asked): Promise<readonly PodAllocation[]> {
   return (await askAgent(topologySocket, Topology.method.listAllocations, create(ListAllocationsRequestSchema))).pods;
 }
 
 /** The shared pool that the agent publishes to schedulers. */
-export async function sharedPool({ topologySocket }: PrivateHost): Promise<string> {
+export async function sharedPool({ topologySocket }: Asked): Promise<string> {
   const { numaNodes } = await askAgent(topologySocket, Topology.method.getTopology, create(GetTopologyRequestSchema));
   return numaNodes.reduce((pool, { sharedCpus }) => pool.union(CpuSet.parse(sharedCpus)), CpuSet.EMPTY).toString();
 }
 
-/** What agent and kernel say of running containers that does not fit together; empty when no CPU is given twice. */
-export async function findDoubleUse(node: PrivateHost): Promise<readonly string[]> {
+/**
+ * What agent and kernel say of running containers that does not fit together; empty when no CPU is given twice.
+ * @param confinement - where the kernel lets a container run, by its ID
+ */
+export async function findDoubleUse(
+  node: Pick<PrivateHost, 'direct' | 'topologySocket'>,
+  confinement = (id: string): Promise<Confinement> => confinementOf(node, id),
+): Promise<readonly string[]> {
   const problems: string[] = [];
   const owners = new Map<number, string>();
   const owned = new Map<string, CpuSet>();
@@ -65,7 +74,7 @@ export async function findDoubleUse(node: PrivateHost): Promise<readonly string[
   for (const { id, labels, metadata, state } of await node.direct.listContainers()) {
     if (state !== ContainerState.CONTAINER_RUNNING) continue;
     const key = `${labels['io.kubernetes.pod.uid']}/${metadata?.name}`;
-    const { cpus } = await confinementOf(node, id);
+    const { cpus } = await confinement(id);
     const own = owned.get(key);
     if (own !== undefined && own.toString() !== cpus) problems.push(`${key} owns ${own.toString()}, runs on ${cpus}`);
     for (const cpu of CpuSet.parse(cpus)) {

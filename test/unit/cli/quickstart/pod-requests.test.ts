@@ -99,8 +99,14 @@ t.test('the kubelet’s classes, cgroups and scores', async (t) => {
   const bestEffort = pod({});
   t.strictSame([guaranteed, burstable, bestEffort].map(qosClass), ['Guaranteed', 'Burstable', 'BestEffort']);
   t.strictSame(
-    [guaranteed, burstable, bestEffort].map((each) => podCgroupPath(each, '/x')),
+    [guaranteed, burstable, bestEffort].map((each) => podCgroupPath(each, { ...PATHS, cgroupParent: '/x' })),
     ['/x/kubepods/podu', '/x/kubepods/burstable/podu', '/x/kubepods/besteffort/podu'],
+  );
+  const withSystemd = { ...PATHS, cgroupParent: '/', cgroupDriver: 'systemd' } as const;
+  t.strictSame(
+    [guaranteed, { ...burstable, uid: 'a-b' }].map((each) => podCgroupPath(each, withSystemd)),
+    ['/kubepods.slice/kubepods-podu.slice', '/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-poda_b.slice'],
+    'systemd nests slices by their names',
   );
   t.strictSame(podCgroupLimits(guaranteed), { cpuShares: 1536, cpuQuota: 150_000, memoryBytes: MIB });
   t.strictSame(podCgroupLimits(burstable), { cpuShares: 102 });

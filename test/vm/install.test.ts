@@ -1,0 +1,215 @@
+// `holdfast install`, an upgrade and `holdfast uninstall` on a machine with systemd, containerd and running pods. The
+// kubelet is a stand-in: a program under systemd that connects to the endpoint it was given, ten times a second, and
+// writes down every connection that is refused.
+import { create } from '@bufbuild/protobuf';
+import t, { type Test } from 'tap';
+import { CriClient } from '../../agent/cli/quickstart/cri-client.ts';
+import { pollUntil } from '../../agent/cli/quickstart/poll.ts';
+import { callUnary, connectUnix } from '../../lib/grpc-client.ts';
+import { Leases, ListRequestSchema } from '../../proto/gen/wire/containerd/leases/v1/leases_pb.ts';
+import { neighbour, somePod } from '../integration/lifecycle/pods.ts';
+import { PRODUCT_DIRECTORY, PRODUCT_LABEL } from './machine/guest-files.ts';
+import { type Machine, NEEDS_ROOT, startMachine } from './machine/machine.ts';
+import { TWO_NODES } from './machine/shapes.ts';
+import { kubeletHost } from './node/kubelet-host.ts';
+import { PATIENCE_MS } from './node/node.ts';
+
+const INSTALL_TIMEOUT_MS = 10 * 60_000;
+const PRODUCT = '/mnt/product';
+const NEXT = '/mnt/next';
+const STAND_IN_LOG = '/run/stand-in-kubelet.log';
+/** While it is there, the stand-in ends at once when it is given the shim's socket. */
+const REFUSES = '/run/stand-in-refuses';
+
+const STAND_IN = `import { appendFileSync } from 'node:fs';
+import { connect } from 'node:net';
+const flag = process.argv.filter((word) => word.startsWith('--container-runtime-endpoint=')).at(-1) ?? '';
+const path = flag.replace(/^[^=]*=unix:\\/\\//, '');
+appendFileSync('${STAND_IN_LOG}', 'started with ' + path + '\\n');
+setInterval(() => {
+  const socket = connect(path, () => socket.end());
+  socket.on('error', (error) => appendFileSync('${STAND_IN_LOG}', 'refused ' + path + ' ' + error.code + '\\n'));
+}, 100);
+`;
+
+const LAUNCHER = `#!/bin/bash
+if test -e ${REFUSES} && [[ "$*" == *holdfast* ]]; then exit 1; fi
+exec -a /usr/local/bin/kubelet node /usr/local/lib/stand-in-kubelet.mjs "$@"
+`;
+
+const FLAG = '--container-runtime-endpoint=unix:///run/containerd/containerd.sock';
+const UNIT = `[Unit]
+StartLimitIntervalSec=0
+[Service]
+EnvironmentFile=-/etc/default/kubelet
+ExecStart=/usr/local/bin/kubelet --config=/var/lib/kubelet/config.yaml $KUBELET_EXTRA_ARGS
+Restart=always
+RestartSec=100ms
+[Install]
+WantedBy=multi-user.target
+`;
+
+/** The product's disk elsewhere, so that /opt is the machine's own; the kubelet and what it needs. */
+async function prepare(machine: Machine): Promise<void> {
+  await machine.writeFile('/usr/local/lib/stand-in-kubelet.mjs', STAND_IN);
+  await machine.writeFile('/usr/local/bin/kubelet', LAUNCHER);
+  await machine.writeFile('/etc/systemd/system/kubelet.service', UNIT);
+  await machine.writeFile('/etc/default/kubelet', `KUBELET_EXTRA_ARGS="${FLAG}"\n`);
+  const config = 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nstaticPodPath: ""\n';
+  await machine.writeFile('/var/lib/kubelet/config.yaml', config);
+  await machine.run(`set -e
+systemctl mask --runtime --now opt-holdfast.mount
+rmdir ${PRODUCT_DIRECTORY} || true
+mkdir -p ${PRODUCT} && mount -o ro LABEL=${PRODUCT_LABEL} ${PRODUCT}
+chmod +x /usr/local/bin/kubelet
+systemctl daemon-reload
+systemctl enable --quiet --now kubelet.service`);
+}
+
+async function leasesOf(machine: Machine): Promise<readonly string[]> {
+  const client = connectUnix(machine.socket('/run/containerd/containerd.sock'));
+  try {
+    const request = create(ListRequestSchema, { filters: ['labels."holdfast.dev/pod-uid"'] });
+    const options = { timeoutMs: 60_000, metadata: { 'containerd-namespace': 'k8s.io' } };
+    return (await callUnary(client, Leases.method.list, request, options)).leases.map(({ id }) => id);
+  } finally {
+    client.close();
+  }
+}
+
+/** All that an installation could leave: files, units, the group, leases; what systemd-sysusers itself leaves does not count. */
+async function remains(machine: Machine): Promise<unknown> {
+  const places = '/etc /opt /usr/local /usr/lib/systemd /usr/lib/sysusers.d /var/lib /run/holdfast /run/systemd/system';
+  const files = await machine.run(`find ${places} -xdev -not -path '/var/lib/containerd/*' 2>/dev/null | sort`);
+  return {
+    files: files.split('\n').filter((path) => !/^\/etc\/(?:\.pwd\.lock|g?shadow-|group-|passwd-)$/.test(path)),
+    units: await machine.run("systemctl list-units --all --no-legend --plain 'holdfast*'"),
+    unitFiles: await machine.run('systemctl list-unit-files --no-legend --plain | grep -c holdfast || true'),
+    group: await machine.run('cat /etc/group'),
+    kubelet: await machine.run('systemctl cat kubelet.service; cat /etc/default/kubelet /var/lib/kubelet/config.yaml'),
+    leases: await leasesOf(machine),
+  };
+}
+
+async function standInEndpoint(machine: Machine): Promise<string> {
+  return (await machine.run(`grep '^started' ${STAND_IN_LOG} | tail -n 1`)).trim().replace('started with ', '');
+}
+
+/** CPUs that the process may use, and its cgroup's quota. */
+async function confinement(machine: Machine, pid: number): Promise<string> {
+  const script = `grep Cpus_allowed_list /proc/${pid}/status | cut -f 2; cat /sys/fs/cgroup$(cut -d : -f 3 /proc/${pid}/cgroup)/cpu.max`;
+  return (await machine.run(script)).trim().replace('\n', ' ');
+}
+
+t.test('a node with running pods', { skip: NEEDS_ROOT }, async (t) => {
+  const machine = await startMachine(t, TWO_NODES);
+  await prepare(machine);
+  const client = (socket: '/run/holdfast/cri.sock' | '/run/containerd/containerd.sock'): CriClient => {
+    const made = new CriClient({
+      directory: '/var/lib/kubelet',
+      cgroupParent: '/',
+      cgroupDriver: 'systemd',
+      host: kubeletHost(() => machine, 'systemd'),
+      socketPath: machine.socket(socket),
+    });
+    t.teardown(() => made.close());
+    return made;
+  };
+  const direct = client('/run/containerd/containerd.sock');
+  const kubelet = client('/run/holdfast/cri.sock');
+  const holdfast = (words: string) => machine.attempt(words, INSTALL_TIMEOUT_MS);
+
+  const plain = neighbour();
+  const plainId = (await direct.makePod(plain)).containerIds.get('app') ?? '';
+  const plainPid = await direct.processId(plainId);
+  const before = await remains(machine);
+
+  await t.test('a kubelet that does not come up with the shim is pointed back', async (t) => {
+    await machine.run(`touch ${REFUSES}`);
+    const { exitCode, stdout, stderr } = await holdfast(`${PRODUCT}/bin/holdfast install`);
+    t.equal(exitCode, 1);
+    t.match(stderr, /uses the runtime again, as before/, stdout);
+    t.equal(await standInEndpoint(machine), '/run/containerd/containerd.sock');
+    t.equal(await machine.run('systemctl is-active kubelet.service'), 'active\n');
+    await machine.run(`rm ${REFUSES}`);
+  });
+
+  await t.test('installed: the kubelet uses the shim, pods run on', async (t) => {
+    const { exitCode, stdout, stderr } = await holdfast(`${PRODUCT}/bin/holdfast install`);
+    t.equal(exitCode, 0, stdout + stderr);
+    t.match(stdout, /\+ExecStart=\/usr\/local\/bin\/kubelet .*--container-runtime-endpoint=unix:\/\/\/run\/holdfast/);
+    t.match(stdout, /ok +installation:/);
+    t.match(stdout, /ok +kubelet runtime endpoint:/);
+    t.equal(await standInEndpoint(machine), '/run/holdfast/cri.sock');
+    t.equal(await direct.processId(plainId), plainPid, 'the same process');
+    t.match(await confinement(machine, plainPid), /^0-3 /);
+  });
+
+  await t.test('a second time there is nothing to do', async (t) => {
+    const { exitCode, stdout } = await holdfast('holdfast install');
+    t.equal(exitCode, 0);
+    t.match(stdout, /Nothing to do/);
+  });
+
+  const [owner, keeper] = [
+    somePod({ 'holdfast.dev/cpuset': 'exclusive' }),
+    somePod({ 'holdfast.dev/restart': 'reuse' }),
+  ];
+  const ownerId = (await kubelet.makePod(owner)).containerIds.get('app') ?? '';
+  const ownerPid = await direct.processId(ownerId);
+  t.match(await confinement(machine, ownerPid), /^\d max /, 'one CPU, and no quota');
+
+  await t.test('upgraded in place: no connection is refused, containers do not notice', async (t) => {
+    await machine.run(
+      `mkdir ${NEXT} && cp -a ${PRODUCT}/. ${NEXT} && sed -i 's/"version": "[^"]*"/"version": "9.9.9"/' ${NEXT}/package.json`,
+      INSTALL_TIMEOUT_MS,
+    );
+    await machine.run(`: > ${STAND_IN_LOG}`);
+    const { exitCode, stdout, stderr } = await holdfast(`${NEXT}/bin/holdfast install`);
+    t.equal(exitCode, 0, stdout + stderr);
+    t.match(stdout, /restart holdfast-agent\.service[\s\S]*restart holdfast-cri-shim\.service/);
+    t.match(stdout, /ok +agent: version 9\.9\.9/);
+    t.notMatch(stdout, /restart kubelet|restart holdfast-cri-shim\.socket/);
+    t.equal(await machine.run(`cat ${STAND_IN_LOG}`), '', 'no connection was refused');
+    t.strictSame([await direct.processId(plainId), await direct.processId(ownerId)], [plainPid, ownerPid]);
+    t.match(await confinement(machine, ownerPid), /^\d max /, 'it owns its CPU still');
+  });
+
+  await keepALayer(t, machine, kubelet, keeper);
+
+  await t.test('uninstalling without a terminal asks for --yes, and says what would be lost', async (t) => {
+    const { exitCode, stdout, stderr } = await holdfast('holdfast uninstall < /dev/null');
+    t.not(exitCode, 0);
+    t.match(stderr, /--yes/);
+    t.match(stdout, new RegExp(`${keeper.name} +app +kept`));
+    t.equal((await leasesOf(machine)).length, 1, 'nothing was changed');
+  });
+
+  await t.test('uninstalled: nothing is left, and nobody is confined', async (t) => {
+    const { exitCode, stdout, stderr } = await holdfast('holdfast uninstall --yes');
+    t.equal(exitCode, 0, stdout + stderr);
+    t.equal(await standInEndpoint(machine), '/run/containerd/containerd.sock');
+    await machine.run(`rm -r ${NEXT}`);
+    t.strictSame(await remains(machine), before);
+    t.strictSame([await direct.processId(plainId), await direct.processId(ownerId)], [plainPid, ownerPid]);
+    t.match(await confinement(machine, plainPid), /^0-3 /);
+    t.equal(await confinement(machine, ownerPid), '0-3 100000 100000', 'all CPUs, within its limit of one');
+  });
+});
+
+/** A container of a reuse pod is gone, and its layer is kept. */
+async function keepALayer(
+  t: Test,
+  machine: Machine,
+  kubelet: CriClient,
+  pod: ReturnType<typeof somePod>,
+): Promise<void> {
+  const id = (await kubelet.makePod(pod)).containerIds.get('app') ?? '';
+  await machine.run(`kill -KILL ${await kubelet.processId(id)}`);
+  await pollUntil('the container to be seen as exited', PATIENCE_MS, async () => {
+    const status = await kubelet.containerStatus(id);
+    return status?.finishedAt === undefined || status.finishedAt === 0n ? undefined : true;
+  });
+  await kubelet.removeContainer(id);
+  t.equal((await leasesOf(machine)).length, 1, 'its layer is kept');
+}

@@ -1,0 +1,101 @@
+// A machine that runs: QEMU, the agent in the machine, and the ways in. It lasts until the machine is switched off;
+// machine.ts makes one that survives that.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { buffer } from 'node:stream/consumers';
+import { z } from 'zod';
+import { pollUntil } from '../../../agent/cli/quickstart/poll.ts';
+import { HoldfastError } from '../../../lib/errors.ts';
+import { type GuestAgent, openGuestAgent } from './guest-agent.ts';
+import { UNPACK_PORT, UNPACKED } from './guest-files.ts';
+import { forwardedPorts, plugProduct, type Qemu, type QemuOptions, startQemu } from './qemu.ts';
+
+/** A boot takes 25 s on two idle cores. */
+const BOOT_TIMEOUT_MS = 8 * 60_000;
+const RESTORE_TIMEOUT_MS = 60_000;
+const COMMAND_TIMEOUT_MS = 3 * 60_000;
+
+export interface RunningMachine {
+  readonly qemu: Qemu;
+  readonly agent: GuestAgent;
+  /** Of this host, by the machine's. */
+  readonly ports: ReadonlyMap<number, number>;
+}
+
+/**
+ * A shell command in the machine.
+ * @returns standard output
+ * @throws HoldfastError HOST_FAILURE with what the command said when its exit code is not 0
+ */
+export async function runIn(machine: RunningMachine, command: string, timeoutMs = COMMAND_TIMEOUT_MS): Promise<string> {
+  const { exitCode, stdout, stderr } = await machine.agent.run(command, timeoutMs);
+  if (exitCode === 0) return stdout;
+  throw new HoldfastError('HOST_FAILURE', `"${command}" ended with ${exitCode} in the machine: ${stderr}${stdout}`);
+}
+
+/** Unpacks what `tar` packs with these arguments; paths are relative to the machine's /. */
+export async function unpackInto({ ports }: RunningMachine, tarArguments: readonly string[]): Promise<void> {
+  const socket = connect({ port: ports.get(UNPACK_PORT) ?? 0, host: '127.0.0.1', allowHalfOpen: true });
+  const tar = spawn('tar', ['--create', '--owner=0', '--group=0', ...tarArguments], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const packed = once(tar, 'close');
+  tar.stdout.pipe(socket);
+  const answer = (await buffer(socket)).toString().trim();
+  const [code]: unknown[] = await packed;
+  if (code !== 0 || answer !== UNPACKED) {
+    throw new HoldfastError('HOST_FAILURE', `files could not be copied into the machine (tar: ${String(code)})`);
+  }
+}
+
+/** Until everything that starts at boot has started; what failed there is for tests to find. */
+const WAIT_FOR_BOOT = 'systemctl is-system-running --wait || systemctl --failed --no-legend';
+
+const setClock = (): string => `date --utc --set=@${Date.now() / 1000}`;
+
+const runState = z.object({ status: z.string() });
+
+/** A machine is saved while it stands still, and stands still when its state has been read. */
+async function continueFromState({ monitor }: Qemu, signal: AbortSignal): Promise<void> {
+  const isRead = async (): Promise<true | undefined> =>
+    runState.parse(await monitor.execute('query-status')).status === 'inmigrate' ? undefined : true;
+  await pollUntil('the state of the machine to be read', RESTORE_TIMEOUT_MS, isRead, signal);
+  await monitor.execute('cont');
+}
+
+/** Ends with the machine running and booted to the end, or with no QEMU at all. */
+async function start(options: QemuOptions, begin: (machine: RunningMachine) => Promise<void>): Promise<RunningMachine> {
+  const qemu = await startQemu(options);
+  try {
+    const away = new AbortController();
+    void qemu.ended.then(() => away.abort(new HoldfastError('UNAVAILABLE', 'the machine went off at its start')));
+    const timeoutMs = options.state === undefined ? BOOT_TIMEOUT_MS : RESTORE_TIMEOUT_MS;
+    if (options.state !== undefined) await continueFromState(qemu, away.signal);
+    const agent = await openGuestAgent(qemu.agentPath, timeoutMs, away.signal);
+    const machine = { qemu, agent, ports: await forwardedPorts(qemu.monitor) };
+    await begin(machine);
+    return machine;
+  } catch (error) {
+    await qemu.kill();
+    throw error;
+  }
+}
+
+/** Switches the machine on. */
+export async function bootMachine(options: Omit<QemuOptions, 'state'>): Promise<RunningMachine> {
+  return await start(options, async (machine) => {
+    await runIn(machine, WAIT_FOR_BOOT, BOOT_TIMEOUT_MS);
+  });
+}
+
+/**
+ * Goes on from a saved state; the clock is set, and the product is plugged in.
+ * @throws HoldfastError when the state cannot be read, or what came of it does not answer
+ */
+export async function resumeMachine(options: QemuOptions & { readonly state: string }): Promise<RunningMachine> {
+  return await start(options, async (machine) => {
+    await runIn(machine, setClock());
+    if (options.product !== undefined) await plugProduct(machine.qemu.monitor, options.product);
+  });
+}

@@ -1,0 +1,122 @@
+// A machine as a node: containerd, agent and cri-shim as systemd services in it, and outside a kubelet that sends them
+// what a kubelet sends. Node.js takes seconds to start in there, so that everything that asks runs here.
+import type { Test } from 'tap';
+import { stringify } from 'yaml';
+import { CriClient } from '../../../agent/cli/quickstart/cri-client.ts';
+import { podManifests } from '../../../agent/cli/quickstart/pod-manifests.ts';
+import type { CgroupDriver, PodDescription } from '../../../agent/cli/quickstart/pod-requests.ts';
+import { pollUntil } from '../../../agent/cli/quickstart/poll.ts';
+import { CONTAINERD_CONFIG, guestContainerdConfig } from '../machine/containerd.ts';
+import { PRODUCT_DIRECTORY } from '../machine/guest-files.ts';
+import { type Machine, startMachine } from '../machine/machine.ts';
+import type { MachineShape } from '../machine/shapes.ts';
+import { kubeletHost } from './kubelet-host.ts';
+
+/** Bounded waits for what programs in the machine do: they are ten to thirty times slower than outside. */
+export const PATIENCE_MS = 3 * 60_000;
+
+/** The point at which the agent dies, while it is there; gone after a boot. */
+const FAILPOINT_FILE = '/run/failpoint';
+const PODS_FILE = '/etc/holdfast/pods.json';
+const KUBELET_DIRECTORY = '/var/lib/test-kubelet';
+
+export interface NodeOptions {
+  /** Of kubelet and runtime; default: systemd. */
+  readonly cgroupDriver?: CgroupDriver;
+  /** Merged over the agent's configuration, by top-level key. */
+  readonly config?: Readonly<Record<string, unknown>>;
+}
+
+export interface VmNode {
+  readonly machine: Machine;
+  /** A kubelet whose CRI socket is the shim's. */
+  readonly kubelet: CriClient;
+  /** The same pods, past the shim. */
+  readonly direct: CriClient;
+  readonly topologySocket: string;
+  /** Replaces what the agent knows of pods from outside: one that is left out was deleted. */
+  readonly writePods: (pods: readonly PodDescription[]) => Promise<void>;
+  /** The agent dies when it comes to the point, and stays dead until the next boot. */
+  readonly arm: (failpoint: string) => Promise<void>;
+  /** Resolves when the agent died at the point; how it ended is not looked at. */
+  readonly agentDied: () => Promise<void>;
+}
+
+const AGENT_DROP_IN = `[Unit]
+RequiresMountsFor=${PRODUCT_DIRECTORY}
+[Service]
+Environment=HOLDFAST_FAILPOINT=${FAILPOINT_FILE}
+# Dead stays dead while a point is armed.
+ExecCondition=/bin/sh -c '! test -e ${FAILPOINT_FILE}'
+`;
+
+const SHIM_DROP_IN = `[Unit]
+RequiresMountsFor=${PRODUCT_DIRECTORY}
+`;
+
+/** As the package puts it there; what a test wrote is on the disk before anything happens to the machine. */
+const INSTALL = `set -e
+ln -s ${PRODUCT_DIRECTORY}/bin/holdfast /usr/local/bin/holdfast
+cp ${PRODUCT_DIRECTORY}/systemd/*.service ${PRODUCT_DIRECTORY}/systemd/*.socket /etc/systemd/system/
+cp ${PRODUCT_DIRECTORY}/systemd/holdfast.sysusers.conf /usr/lib/sysusers.d/holdfast.conf
+systemd-sysusers
+systemctl daemon-reload
+systemctl restart containerd
+systemctl enable --quiet --now holdfast-cri-shim.socket holdfast-agent.service holdfast-cri-shim.service
+sync`;
+
+function agentConfig(extra: NodeOptions['config']): string {
+  return stringify({
+    apiVersion: 'holdfast.dev/v1',
+    kind: 'AgentConfig',
+    log: { level: 'debug' },
+    schedules: { reconcile: '*/5 * * * * *' },
+    podSource: { file: PODS_FILE, staticManifests: 'off' },
+    metrics: { address: 'off' },
+    ...extra,
+  });
+}
+
+/** Starts a machine of the shape, and on it Holdfast. */
+export async function startNode(t: Test, shape: MachineShape, options: NodeOptions = {}): Promise<VmNode> {
+  const { cgroupDriver = 'systemd', config } = options;
+  const machine = await startMachine(t, shape);
+  const writePods = async (pods: readonly PodDescription[]): Promise<void> => {
+    await machine.writeFile(`${PODS_FILE}.new`, podManifests(pods));
+    await machine.run(`mv ${PODS_FILE}.new ${PODS_FILE} && sync ${PODS_FILE}`);
+  };
+  await machine.writeFile('/etc/holdfast/config.yaml', agentConfig(config));
+  await machine.writeFile(CONTAINERD_CONFIG, guestContainerdConfig(cgroupDriver));
+  await machine.writeFile('/etc/systemd/system/holdfast-agent.service.d/test.conf', AGENT_DROP_IN);
+  await machine.writeFile('/etc/systemd/system/holdfast-cri-shim.service.d/test.conf', SHIM_DROP_IN);
+  await writePods([]);
+  await machine.run(INSTALL);
+  const clientOptions = {
+    directory: KUBELET_DIRECTORY,
+    cgroupParent: '/',
+    cgroupDriver,
+    host: kubeletHost(() => machine, cgroupDriver),
+  };
+  const kubelet = new CriClient({ ...clientOptions, socketPath: machine.socket('/run/holdfast/cri.sock') });
+  const direct = new CriClient({ ...clientOptions, socketPath: machine.socket('/run/containerd/containerd.sock') });
+  t.teardown(() => {
+    kubelet.close();
+    direct.close();
+  });
+  return {
+    machine,
+    kubelet,
+    direct,
+    topologySocket: machine.socket('/run/holdfast/topology.sock'),
+    writePods,
+    arm: async (failpoint) => {
+      await machine.run(`echo ${failpoint} > ${FAILPOINT_FILE}`);
+    },
+    agentDied: async () => {
+      await pollUntil('the agent to die at its failpoint', PATIENCE_MS, async () => {
+        const { exitCode } = await machine.attempt('systemctl is-active --quiet holdfast-agent');
+        return exitCode === 0 ? undefined : true;
+      });
+    },
+  };
+}
