@@ -14,7 +14,7 @@ import { isIntact, type Program, readProgram } from '../install/read-program.ts'
 import type { Blocker, Step } from '../install/step.ts';
 import { formatSteps, titleOf } from '../install/step-text.ts';
 import { diagnose, formatFindings } from './doctor.ts';
-import { blockersOfFindings, checkNodeVersion } from './doctor-checks/prerequisites.ts';
+import { blockersOfFindings, checkNodeVersion, warningsOfFindings } from './doctor-checks/prerequisites.ts';
 import {
   askRuntimeName,
   factsOf,
@@ -55,7 +55,7 @@ async function hostBlockers(host: InstallHost, plan: InstallPlan, signal: AbortS
   if (host.systemd === undefined) return otherRun;
   const node = await runCommand('node', ['--version'], { timeoutMs: NODE_TIMEOUT_MS, signal }).catch(() => undefined);
   const findings = await diagnose(undefined, AbortSignal.any([signal, AbortSignal.timeout(DIAGNOSIS_TIMEOUT_MS)]));
-  const warnings = findings.filter(({ level }) => level === 'warning');
+  const warnings = warningsOfFindings(findings);
   if (warnings.length > 0) say(`Before installing:\n${formatFindings(warnings)}\n`);
   return [
     ...otherRun,

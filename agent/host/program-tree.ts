@@ -1,10 +1,8 @@
 // A program as a tree of files: listed, told apart by its content, copied as a whole. An unfinished copy never has the
 // name of a finished one.
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { chmod, copyFile, lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { HoldfastError, isErrno } from '../../lib/errors.ts';
 import { runCommand } from './command.ts';
 import { mapBounded } from './host-tree.ts';
@@ -54,10 +52,11 @@ export async function listProgram(
   return files.toSorted((a, b) => (a.path < b.path ? -1 : 1));
 }
 
+/** Read as a whole: the largest are a few megabytes, and a stream for each of thousands costs more than its content. */
 async function digestFile(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(path), hash);
-  return hash.digest('hex');
+  return createHash('sha256')
+    .update(await readFile(path))
+    .digest('hex');
 }
 
 /** What tells one build of the program from another: the first digits of a SHA-256 over names, modes and contents. */
@@ -107,5 +106,15 @@ export async function readProgramText(root: string, path: string): Promise<strin
     return await readFile(join(root, path), 'utf8');
   } catch (cause) {
     throw new HoldfastError('HOST_FAILURE', `${join(root, path)} cannot be read`, { cause });
+  }
+}
+
+/** Whether the program has that file. */
+export async function isProgramFileThere(root: string, path: string): Promise<boolean> {
+  try {
+    return (await lstat(join(root, path))).isFile();
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return false;
+    throw new HoldfastError('HOST_FAILURE', `${join(root, path)} cannot be read`, { cause: error });
   }
 }

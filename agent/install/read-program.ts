@@ -1,7 +1,14 @@
 // The program that is to be installed: the one that this process was started from.
+import { dirname } from 'node:path';
 import { z } from 'zod';
 import { HoldfastError } from '../../lib/errors.ts';
-import { digestProgram, listProgram, type ProgramFile, readProgramText } from '../host/program-tree.ts';
+import {
+  digestProgram,
+  isProgramFileThere,
+  listProgram,
+  type ProgramFile,
+  readProgramText,
+} from '../host/program-tree.ts';
 import { LAYOUT } from './layout.ts';
 import { candidates, isProgramFile, needsOf, type PackageNeeds, PROGRAM_ENTRIES } from './program-files.ts';
 
@@ -38,11 +45,17 @@ async function readPackage(root: string, folder: string) {
 }
 
 /** Folders of the packages that the program needs at run time. */
-async function neededPackages(root: string, exists: (folder: string) => boolean): Promise<readonly string[]> {
+async function neededPackages(root: string): Promise<readonly string[]> {
   const found = new Set<string>();
+  const locate = async (from: string, name: string): Promise<string | undefined> => {
+    for (const folder of candidates(from, name)) {
+      if (found.has(folder) || (await isProgramFileThere(root, `${folder}/package.json`))) return folder;
+    }
+    return undefined;
+  };
   const visit = async (folder: string, needs: PackageNeeds): Promise<void> => {
     for (const { name, isOptional } of needsOf(needs)) {
-      const at = candidates(folder, name).find(exists);
+      const at = await locate(folder, name);
       if (at === undefined && !isOptional) {
         throw new HoldfastError('PRECONDITION', `${root} lacks the package ${name}; run npm ci there first`);
       }
@@ -76,28 +89,25 @@ export async function readProgram(root: string): Promise<Program> {
   if (!/^[A-Za-z0-9.+_-]{1,64}$/.test(version)) {
     throw new HoldfastError('PRECONDITION', `${root}/package.json has the version "${version}", which is no name`);
   }
-  const manifests = await listProgram(root, ['node_modules'], (path) => isFolderOrManifest(path));
-  const folders = new Set(manifests.map(({ path }) => path.replace(/\/package\.json$/, '')));
-  const packages = await neededPackages(root, (folder) => folders.has(folder));
+  const packages = await neededPackages(root);
   const files = await listProgram(root, [...PROGRAM_ENTRIES, ...packages], isProgramFile);
   if (!files.some(({ path }) => path === 'dist/agent/main.js')) {
     throw new HoldfastError('PRECONDITION', `${root} is not built; run npm ci && npm run build there first`);
   }
   const units = await readUnitTexts(root);
-  const target = `${LAYOUT.programs}/${version}-${await digestProgram(root, files)}`;
+  const target = isInstalled(root, version)
+    ? root
+    : `${LAYOUT.programs}/${version}-${await digestProgram(root, files)}`;
   return { root, version, files, target, units };
 }
 
-/** node_modules/x, node_modules/@x/y and the same below them; nothing else in packages is looked at. */
-function isFolderOrManifest(path: string): boolean {
-  const below = path.split('node_modules').at(-1) ?? '';
-  return /^(?:\/(?:@[^/]+(?:\/[^/]+)?|[^/@][^/]*))?(?:\/package\.json)?$/.test(below) && !path.endsWith('/.bin');
+/** A program that is run from where it is installed is its own copy: there is nothing to compare it with. */
+function isInstalled(root: string, version: string): boolean {
+  return dirname(root) === LAYOUT.programs && root.slice(LAYOUT.programs.length + 1).startsWith(`${version}-`);
 }
 
-/** Whether the folder has exactly the program: nothing was changed in it or lost from it. */
-export async function isIntact(at: string, program: Program): Promise<boolean> {
-  const entries = [...PROGRAM_ENTRIES, 'node_modules'];
-  const there = await listProgram(at, entries, () => true);
-  if (there.length !== program.files.length) return false;
-  return program.target.endsWith(`-${await digestProgram(at, there)}`);
+/** Whether the folder has the files of the program, each in its size: none was lost, added or cut short. */
+export async function isIntact(at: string, { files }: Program): Promise<boolean> {
+  const there = await listProgram(at, [...PROGRAM_ENTRIES, 'node_modules'], () => true);
+  return JSON.stringify(there) === JSON.stringify(files);
 }

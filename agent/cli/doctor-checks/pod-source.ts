@@ -23,7 +23,7 @@ function checkAnswer({ api, nodeName }: PodSourceFacts & { readonly api: Answer<
     };
   }
   const { server, pods } = api.value;
-  if (pods > 0) return { level: 'ok', subject, text: `${server} names ${pods} pods of node ${nodeName}` };
+  if (pods > 0) return { level: 'ok', subject, text: `${server} names pods of node ${nodeName}: ${pods}` };
   return {
     level: 'warning',
     subject,

@@ -5,6 +5,11 @@ import type { Finding } from './check.ts';
 /** What installing itself puts in order, or looks at more closely. */
 const OF_THE_INSTALLATION = new Set(['agent', 'cri-shim', 'runtime', 'installation', 'kubelet runtime endpoint']);
 
+/** What people should know beforehand. */
+export function warningsOfFindings(findings: readonly Finding[]): readonly Finding[] {
+  return findings.filter(({ level, subject }) => level === 'warning' && !OF_THE_INSTALLATION.has(subject));
+}
+
 export function blockersOfFindings(findings: readonly Finding[]): readonly Blocker[] {
   return findings
     .filter(({ level, subject }) => level === 'failed' && !OF_THE_INSTALLATION.has(subject))

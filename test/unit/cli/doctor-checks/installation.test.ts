@@ -1,7 +1,11 @@
 // Doctor's view of an installation, and of what one needs beforehand.
 import t from 'tap';
 import { checkInstallation } from '../../../../agent/cli/doctor-checks/installation.ts';
-import { blockersOfFindings, checkNodeVersion } from '../../../../agent/cli/doctor-checks/prerequisites.ts';
+import {
+  blockersOfFindings,
+  checkNodeVersion,
+  warningsOfFindings,
+} from '../../../../agent/cli/doctor-checks/prerequisites.ts';
 import { AGENT_UNIT, LAYOUT } from '../../../../agent/install/layout.ts';
 import { planInstall, stepsOf } from '../../../../agent/install/plan-install.ts';
 import { ModelledHost } from '../../install/modelled-host.ts';
@@ -66,6 +70,12 @@ t.test('what stands in the way of an installation', async (t) => {
     finding('failed', 'agent'),
   ];
   t.strictSame(blockersOfFindings(findings), [{ text: 'cgroups: x', remedy: 'y' }]);
+  const endpoint = finding('warning', 'kubelet runtime endpoint');
+  t.match(
+    warningsOfFindings([...findings, endpoint]),
+    [{ subject: 'kubelet CPU manager' }],
+    'not what installing mends',
+  );
 });
 
 t.test('the Node.js of the services', async (t) => {
