@@ -85,6 +85,9 @@ async function* readChunks(body: IncomingMessage, { idleMs, totalMs }: RequestLi
       idle.refresh();
       yield chunk as Buffer;
     }
+  } catch (cause) {
+    if (cause instanceof HoldfastError) throw cause;
+    throw new HoldfastError('UNAVAILABLE', 'the connection to the API server broke', { cause });
   } finally {
     clearTimeout(idle);
     clearTimeout(total);

@@ -153,7 +153,7 @@ t.test('static pods are known by what their mirrors say, and a deleted mirror is
 });
 
 t.test('a watch that was cut goes on where it was, without a list', async (t) => {
-  const { api, start } = await clusterFor(t);
+  const { api, problems, start } = await clusterFor(t);
   const source = await start();
   await isWatching(api);
   api.create('a');
@@ -167,6 +167,7 @@ t.test('a watch that was cut goes on where it was, without a list', async (t) =>
   api.endWatches();
   await until('another watch', () => api.requestsOf('watch').length >= 3);
   t.equal(api.requestsOf('list').length, 1);
+  t.match(problems, [/^the connection to the API server broke/]);
   t.equal(api.requestsOf('watch').at(1)?.parameters.get('resourceVersion'), '101');
 });
 

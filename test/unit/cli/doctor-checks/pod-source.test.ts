@@ -23,7 +23,7 @@ t.test('an API server that answers', async (t) => {
   const server = 'https://api.test';
   const kubeletKubeconfig = KUBECONFIG;
   t.match(checkPodSource({ ...facts, kubeletKubeconfig, api: { value: { server, pods: 3 } } }), [
-    { level: 'ok', text: 'https://api.test names 3 pods of node n', remedy: undefined },
+    { level: 'ok', text: 'https://api.test names pods of node n: 3', remedy: undefined },
   ]);
   t.match(checkPodSource({ ...facts, api: { value: { server, pods: 0 } } }), [
     { level: 'warning', text: /names no pod of node n/, remedy: /nodeName/ },
