@@ -1,8 +1,9 @@
 // Who we are to the API server, and who it must be to us: kubeconfigs and the files that they name, as they change.
-import { chmod, mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { pollUntil } from '../../../agent/cli/quickstart/poll.ts';
 import { ApiCredentials } from '../../../agent/cluster/api-access.ts';
 import { listPods } from '../../../agent/cluster/api-pods.ts';
 import { apiCredentials } from '../../../agent/cluster/open-pod-source.ts';
@@ -138,6 +139,33 @@ echo '{"kind":"ExecCredential","status":{"token":"'run-$(wc -l < ${folder}/runs)
     t.match(await problemOf(credentials, api), /credentials cannot be had: login expired/);
   },
 );
+
+t.test('a credential plugin that hangs is waited for, and never started twice', async (t) => {
+  const { api, folder, write } = await settingFor(t);
+  const plugin = join(folder, 'plugin');
+  const hanging = join(folder, 'hanging');
+  await writeFile(hanging, '');
+  await writeFile(
+    plugin,
+    `#!/bin/sh
+echo x >> ${folder}/runs
+while [ -e ${hanging} ]; do sleep 0.1; done
+echo '{"status":{"token":"at last","expirationTimestamp":"2999-01-01T00:00:00Z"}}'
+`,
+  );
+  await chmod(plugin, 0o755);
+  const file = await write({ exec: { apiVersion: 'client.authentication.k8s.io/v1', command: plugin, args: [] } });
+  const credentials = new ApiCredentials(async () => file);
+  const impatient = new AbortController();
+  const first = credentials.open(impatient.signal);
+  await pollUntil('the plugin to run', 60_000, () => readFile(join(folder, 'runs'), 'utf8'));
+  impatient.abort(new Error('enough'));
+  await t.rejects(first, { message: 'enough' });
+  await t.rejects(credentials.open(AbortSignal.timeout(300)), { name: 'TimeoutError' });
+  await rm(hanging);
+  t.equal((await ask(credentials, api))?.authorization, 'Bearer at last');
+  t.equal(await readFile(join(folder, 'runs'), 'utf8'), 'x\n');
+});
 
 t.test('a server whose certificate does not prove its name is not talked to', async (t) => {
   const { api, folder, write } = await settingFor(t);
