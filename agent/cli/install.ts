@@ -33,7 +33,8 @@ interface InstallCommandOptions {
 }
 
 const LOCK_WAIT_MS = 5_000;
-const DIAGNOSIS_TIMEOUT_MS = 60_000;
+/** Slow machines take minutes; what hangs ends the command all the same. */
+const DIAGNOSIS_TIMEOUT_MS = 5 * 60_000;
 const NODE_TIMEOUT_MS = 60_000;
 
 const say = (text: string): void => {

@@ -2,8 +2,15 @@
 import type { Blocker } from '../../install/step.ts';
 import type { Finding } from './check.ts';
 
-/** What installing itself puts in order, or looks at more closely. */
-const OF_THE_INSTALLATION = new Set(['agent', 'cri-shim', 'runtime', 'installation', 'kubelet runtime endpoint']);
+/** What installing itself puts in order or looks at more closely, and what is only told. */
+const OF_THE_INSTALLATION = new Set([
+  'host',
+  'agent',
+  'cri-shim',
+  'runtime',
+  'installation',
+  'kubelet runtime endpoint',
+]);
 
 /** What people should know beforehand. */
 export function warningsOfFindings(findings: readonly Finding[]): readonly Finding[] {
