@@ -23,6 +23,13 @@ const KERNEL_SETTINGS: Replacement = {
   replacement: 'b := KernelTunableWarn\n',
 };
 
+/** Without cgroups per QoS class pods would be in containerd's own cgroup; like this they are in `cgroupRoot`. */
+const CGROUP_PARENT: Replacement = {
+  file: 'pkg/kubelet/cm/pod_container_manager_linux.go',
+  search: '\treturn m.cgroupRoot, ""\n',
+  replacement: '\treturn m.cgroupRoot, m.cgroupRoot.ToCgroupfs()\n',
+};
+
 /** Environment variables with the folders of logs, which this kubelet has as constants below /var/log. */
 export const POD_LOGS_VARIABLE = 'HOLDFAST_TEST_POD_LOGS';
 export const CONTAINER_LOGS_VARIABLE = 'HOLDFAST_TEST_CONTAINER_LOGS';
@@ -65,7 +72,7 @@ const REFLECT2 = {
  * @throws Error when a change does not fit, or Debian's reflect2 is not installed
  */
 export async function changeSource(source: string): Promise<void> {
-  for (const { file, search, replacement } of [...AUTHORITY, KERNEL_SETTINGS, ...LOG_FOLDERS]) {
+  for (const { file, search, replacement } of [...AUTHORITY, KERNEL_SETTINGS, CGROUP_PARENT, ...LOG_FOLDERS]) {
     const path = join(source, file);
     const [before, after, ...more] = (await readFile(path, 'utf8')).split(search);
     if (before === undefined || after === undefined || more.length > 0) {

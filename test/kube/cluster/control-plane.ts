@@ -112,6 +112,8 @@ export async function prepareControlPlane(programs: string, folder: string): Pro
       'service-account-private-key-file': certificates.serviceAccountKey,
       'root-ca-file': certificates.authority,
       'use-service-account-credentials': true,
+      // Is made; the default is a place of the host.
+      'flex-volume-plugin-dir': join(folder, 'volume-plugins'),
     }),
     scheduler: client('kube-scheduler', users.kubeconfigs.scheduler, {}),
     server,

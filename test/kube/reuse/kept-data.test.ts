@@ -108,6 +108,7 @@ await t.test('a pod with restart: reuse', { skip: NEEDS_ROOT }, async (t) => {
     t.equal(await startsOf(next), 2);
   });
 
+  // Sooner than `holdings.gracePeriod`: the agent has seen the deletion.
   await t.test('leaves nothing on the node when it is deleted', async (t) => {
     t.not((await snapshotsOf(host)).length, 0);
     await cluster.kubectl('delete', 'pod', '--all');
