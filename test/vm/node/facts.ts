@@ -33,6 +33,14 @@ export function anonymousPages(numaMaps: string): ReadonlyMap<number, number> {
   return pages;
 }
 
+/** Changes of writable layers that the agent has begun and not finished, as its metrics tell. */
+export async function unfinishedChanges({ machine }: VmNode): Promise<number> {
+  const metrics = await machine.run('busybox wget -q -O - http://127.0.0.1:9571/metrics');
+  const value = /^holdfast_reuse_unfinished_changes(?:\{.*\})? (\S+)$/m.exec(metrics)?.[1];
+  if (value === undefined) throw new Error('the agent has no metric of unfinished changes');
+  return Number(value);
+}
+
 /** Of all processes of the container. */
 export async function pagesByNode(node: VmNode, id: string): Promise<ReadonlyMap<number, number>> {
   const cgroup = await cgroupOf(node, id);
