@@ -37,7 +37,7 @@ export interface InstallHost {
 /** A slow machine takes a while to start a program; far above what any takes. */
 const ANSWER_TIMEOUT_MS = 3 * 60_000;
 const KUBELET_TIMEOUT_MS = 3 * 60_000;
-const LOOK_MS = 500;
+const LOOK_MS = 1_000;
 /** A kubelet that cannot use its runtime ends within a few seconds. */
 const KUBELET_STEADY_MS = 10_000;
 /** Processes of it that are seen one after the other before it is given up. */
