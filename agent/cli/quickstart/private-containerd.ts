@@ -20,7 +20,7 @@ import { createInstanceDirectory, destroyInstance, destroyStaleInstances, instan
 import { pollUntil } from './poll.ts';
 import { hasCapability } from './process.ts';
 
-const READY_TIMEOUT_MS = 30_000;
+const READY_TIMEOUT_MS = 120_000;
 const CALL_TIMEOUT_MS = 2_000;
 const CAP_SYS_RESOURCE = 24;
 

@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { HoldfastError } from '../../../lib/errors.ts';
 import { pollUntil } from './poll.ts';
 
-const READY_TIMEOUT_MS = 30_000;
+/** A program that ends is noticed at once; one that is slow has a busy machine. */
+const READY_TIMEOUT_MS = 120_000;
 /** As systemd's units have it (TimeoutStopSec). */
 const STOP_TIMEOUT_MS = 15_000;
 
@@ -22,7 +23,7 @@ export interface ProgramOptions {
   readonly logPath: string;
   /** Resolves to true when the program serves; until then it may reject. */
   readonly ready: () => Promise<boolean>;
-  /** Milliseconds it may take until then. Default: 30 s. */
+  /** Milliseconds it may take until then. Default: 120 s. */
   readonly readyTimeoutMs?: number;
 }
 
