@@ -2,7 +2,7 @@
 // and a private containerd. Everything goes at the end of the test, also when it fails or is killed.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BatchV1Api, CoreV1Api, KubeConfig } from '@kubernetes/client-node';
+import { CoreV1Api, KubeConfig } from '@kubernetes/client-node';
 import type { Test } from 'tap';
 import { type PrivateHost, startPrivateHost } from '../../../agent/cli/quickstart/private-host.ts';
 import type { Program } from '../../../agent/cli/quickstart/program.ts';
@@ -27,7 +27,6 @@ export interface Cluster extends Kubectl {
   readonly apiServer: Program;
   /** As an administrator. */
   readonly core: CoreV1Api;
-  readonly batch: BatchV1Api;
 }
 
 export interface ClusterOptions {
@@ -39,7 +38,6 @@ export interface ClusterOptions {
 interface Control extends Kubectl {
   readonly plane: ControlPlane;
   readonly core: CoreV1Api;
-  readonly batch: BatchV1Api;
   /** Path of the agent's kubeconfig. */
   readonly agentKubeconfig: string;
 }
@@ -85,7 +83,7 @@ async function startControlPlane(programs: string, directory: string, start: Sta
   const terminal = createKubectl(programs, admin, join(directory, 'kubectl'));
   const address = { server: plane.server, authority: plane.certificates.authority };
   const agentKubeconfig = await makeAgentAccount(core, terminal.kubectl, address, folder);
-  return { plane, core, batch: configuration.makeApiClient(BatchV1Api), agentKubeconfig, ...terminal };
+  return { plane, core, agentKubeconfig, ...terminal };
 }
 
 /**
