@@ -40,8 +40,8 @@ const KUBELET_TIMEOUT_MS = 3 * 60_000;
 const LOOK_MS = 1_000;
 /** A kubelet that cannot use its runtime ends within a few seconds. */
 const KUBELET_STEADY_MS = 10_000;
-/** Processes of it that are seen one after the other before it is given up. */
-const MOST_STARTS = 3;
+/** After so many ends it is given up. */
+const MOST_RESTARTS = 3;
 
 /**
  * The folder of the program that this process runs.
@@ -124,7 +124,7 @@ async function kubeletRuns(host: InstallHost, unit: string, pointed: boolean, si
   if (systemd === undefined) throw new HoldfastError('BUG', 'there is no systemd to ask about the kubelet');
   let pid = 0;
   let since = 0;
-  let starts = 0;
+  const { restarts } = await systemd.stateOf(unit, signal);
   const steady = await pollUntil(
     `${unit} to stay up`,
     KUBELET_TIMEOUT_MS,
@@ -132,13 +132,11 @@ async function kubeletRuns(host: InstallHost, unit: string, pointed: boolean, si
       await delay(LOOK_MS, undefined, { signal });
       const state = await systemd.stateOf(unit, signal);
       const runs = state.active === 'active' && state.mainPid > 0;
-      if (state.active === 'failed') return false;
-      if (!runs) return undefined;
-      if (state.mainPid !== pid) {
-        pid = state.mainPid;
+      if (state.active === 'failed' || state.restarts - restarts >= MOST_RESTARTS) return false;
+      if (!runs || state.mainPid !== pid) {
+        pid = runs ? state.mainPid : 0;
         since = performance.now();
-        starts += 1;
-        return starts > MOST_STARTS ? false : undefined;
+        return undefined;
       }
       return performance.now() - since >= KUBELET_STEADY_MS ? true : undefined;
     },

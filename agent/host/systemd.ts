@@ -8,6 +8,8 @@ export interface UnitState {
   readonly active: string;
   /** 0 when there is none. */
   readonly mainPid: number;
+  /** How often systemd has started it again by itself since it was last told to start it. */
+  readonly restarts: number;
 }
 
 export interface Systemd {
@@ -48,12 +50,13 @@ export function openSystemd(path?: string): Systemd {
       await runCommand('systemctl', args, { timeoutMs: CALL_TIMEOUT_MS, signal, ...at });
     },
     stateOf: async (unit, signal) => {
-      const args = ['show', '--property=ActiveState', '--property=MainPID', '--', unit];
+      const args = ['show', '--property=ActiveState,MainPID,NRestarts', '--', unit];
       const text = await runCommand('systemctl', args, { timeoutMs: QUESTION_TIMEOUT_MS, signal, ...at });
       const properties = parseUnitProperties(text);
       return {
         active: properties.get('ActiveState') ?? 'inactive',
         mainPid: Number(properties.get('MainPID') ?? 0),
+        restarts: Number(properties.get('NRestarts') ?? 0),
       };
     },
   };

@@ -55,7 +55,7 @@ async function fakeSystemctl(t: Test): Promise<{ readonly path: string; readonly
     `echo "$*" >> ${log}`,
     'case "$*" in',
     '  "restart bad.service") echo "Job for bad.service failed." >&2; exit 1;;',
-    '  show*good.service) printf "ActiveState=active\\nMainPID=42\\n";;',
+    '  show*good.service) printf "ActiveState=active\\nMainPID=42\\nNRestarts=3\\n";;',
     '  show*) printf "ActiveState=inactive\\nMainPID=0\\n";;',
     'esac',
   ];
@@ -68,8 +68,8 @@ t.test('systemctl is called with what a step says, and its answers are read', as
   const { path, calls } = await fakeSystemctl(t);
   const systemd = openSystemd(`${path}:/usr/bin:/bin`);
   await systemd.call(['daemon-reload'], signal);
-  t.strictSame(await systemd.stateOf('good.service', signal), { active: 'active', mainPid: 42 });
-  t.strictSame(await systemd.stateOf('absent.service', signal), { active: 'inactive', mainPid: 0 });
+  t.strictSame(await systemd.stateOf('good.service', signal), { active: 'active', mainPid: 42, restarts: 3 });
+  t.strictSame(await systemd.stateOf('absent.service', signal), { active: 'inactive', mainPid: 0, restarts: 0 });
   await t.rejects(systemd.call(['restart', 'bad.service'], signal), {
     code: 'HOST_FAILURE',
     message: /Job for bad\.service failed/,
