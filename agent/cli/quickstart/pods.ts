@@ -21,8 +21,7 @@ export interface QuickstartPods {
  * Appends a line at each start, so that the file tells how often the container began; never to a file of the host, where
  * containers could not be isolated (runc in a chroot).
  */
-const WEB_COMMAND =
-  `[ -e ${IMAGE_MARKER} ] || exit 1; ` + 'echo "attempt $ATTEMPT began" >> /var/history; while true; do sleep 1; done';
+const WEB_COMMAND = `[ -e ${IMAGE_MARKER} ] || exit 1; echo "attempt $ATTEMPT began" >> /var/history; while true; do sleep 1; done`;
 
 /** @param usableCpus - online CPUs that the agent may hand out */
 export function quickstartPods(usableCpus: number): QuickstartPods {
