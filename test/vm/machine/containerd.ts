@@ -1,6 +1,4 @@
 // The machine's containerd: Debian's service with a configuration as an operator writes it, and the images of the tests.
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { buildImageArchive } from '../../../agent/cli/quickstart/image-archive.ts';
 import { describeImages, PAUSE_IMAGE } from '../../../agent/cli/quickstart/images.ts';
 
@@ -26,11 +24,6 @@ export function guestContainerdConfig(driver: CgroupDriver): string {
 /** The images' archives in their order; the same busybox gives the same bytes. */
 export async function imageArchives(): Promise<readonly Buffer[]> {
   return (await describeImages()).map((image) => buildImageArchive(image));
-}
-
-/** What is unpacked into the machine before {@link IMPORT_IMAGES}. */
-export async function writeContainerdFiles(folder: string, archives: readonly Buffer[]): Promise<void> {
-  for (const [index, archive] of archives.entries()) await writeFile(join(folder, `${index}.tar`), archive);
 }
 
 /** Run in the machine. */

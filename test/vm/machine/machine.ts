@@ -1,17 +1,17 @@
 // A virtual machine for a test: it is there when this resolves, and gone when the test is over.
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { Test } from 'tap';
-import { describeError } from '../../../lib/errors.ts';
+import { describeError, HoldfastError } from '../../../lib/errors.ts';
 import type { CommandResult } from './guest-agent.ts';
-import { GUEST_SOCKETS, type GuestSocket, PRODUCT_DIRECTORY } from './guest-files.ts';
-import { type MachineImage, machineImage } from './image.ts';
+import { GUEST_SOCKETS, type GuestSocket } from './guest-files.ts';
+import { machineImage } from './image.ts';
 import { productDisk } from './product.ts';
 import { openRelay, type Relay } from './relay.ts';
-import { bootMachine, type RunningMachine, resumeMachine, runIn, unpackInto } from './running.ts';
+import { bootMachine, type RunningMachine, runIn, unpackInto, writeInto } from './running.ts';
 import type { MachineShape } from './shapes.ts';
-import { bootedMachine, createOverlay, discardBooted } from './snapshot.ts';
+import { resumeSaved, type SetUp } from './snapshot.ts';
 
 const PREFIX = 'holdfast-vm-';
 const COMMAND_TIMEOUT_MS = 3 * 60_000;
@@ -57,31 +57,6 @@ async function removeStaleDirectories(): Promise<void> {
   }
 }
 
-interface Parts {
-  readonly shape: MachineShape;
-  readonly image: MachineImage;
-  readonly directory: string;
-  readonly product: string;
-}
-
-/** Goes on from the saved machine; one that is damaged is made again, once. */
-async function resumeSaved({ shape, image, directory, product }: Parts, disk: string): Promise<RunningMachine> {
-  const resume = async (state: string, base: string): Promise<RunningMachine> => {
-    await rm(disk, { force: true });
-    await createOverlay(disk, base, 'qcow2');
-    return await resumeMachine({ shape, image, directory, product, disk, state });
-  };
-  const saved = await bootedMachine(image, shape);
-  try {
-    return await resume(saved.state, saved.disk);
-  } catch (error) {
-    process.stderr.write(`test/vm: the saved machine cannot be used and is made again: ${describeError(error)}\n`);
-    await discardBooted(saved);
-    const again = await bootedMachine(image, shape);
-    return await resume(again.state, again.disk);
-  }
-}
-
 async function printLogs(directory: string, running: RunningMachine | undefined): Promise<void> {
   const journal = 'journalctl --boot --no-pager --output=short-precise --lines=150 -u "holdfast*" -u containerd';
   const told = await running?.agent.run(journal, 20_000).catch((error: unknown) => ({ stdout: describeError(error) }));
@@ -91,10 +66,11 @@ async function printLogs(directory: string, running: RunningMachine | undefined)
 }
 
 /**
- * Starts a machine that has booted, with the build under test at {@link PRODUCT_DIRECTORY}; nothing of it is installed.
+ * Starts a machine that has booted, with the build under test at `/opt/holdfast`; nothing of it is installed.
  * Image and booted machine come from the cache, and are made where it has none.
+ * @param setUp - what was done to it after the boot, also from the cache
  */
-export async function startMachine(t: Test, shape: MachineShape): Promise<Machine> {
+export async function startMachine(t: Test, shape: MachineShape, setUp?: SetUp): Promise<Machine> {
   await removeStaleDirectories();
   const [image, product] = [await machineImage(), await productDisk()];
   const directory = await mkdtemp(join(tmpdir(), `${PREFIX}${process.pid}-`));
@@ -113,19 +89,18 @@ export async function startMachine(t: Test, shape: MachineShape): Promise<Machin
     await stop();
   });
   const current = (): RunningMachine => {
-    if (running === undefined) throw new Error('the machine is switched off');
+    if (running === undefined) throw new HoldfastError('UNAVAILABLE', 'the machine is switched off');
     return running;
   };
   for (const [path, port] of Object.entries(GUEST_SOCKETS)) {
     const relayPath = join(directory, path.split('/').slice(-1).join());
     relays.set(path, await openRelay(relayPath, () => running?.ports.get(port) ?? 0));
   }
-  running = await resumeSaved({ shape, image, directory, product }, disk);
+  running = await resumeSaved({ shape, image, directory, product }, disk, setUp);
   const boot = async (): Promise<void> => {
     running = await bootMachine({ shape, image, disk, directory, product });
   };
   const run = (command: string, timeoutMs?: number): Promise<string> => runIn(current(), command, timeoutMs);
-  await run(`systemctl start opt-holdfast.mount && test -d ${PRODUCT_DIRECTORY}/dist`);
   const copyIn = async (from: string, to: string): Promise<void> => {
     const target = to.replace(/^\//, '');
     await unpackInto(current(), [`--directory=${from}`, `--transform=s,^\\./*,${target}/,`, '.']);
@@ -134,13 +109,7 @@ export async function startMachine(t: Test, shape: MachineShape): Promise<Machin
     run,
     attempt: (command, timeoutMs = COMMAND_TIMEOUT_MS) => current().agent.run(command, timeoutMs),
     copyIn,
-    writeFile: async (path, content) => {
-      const scratch = await mkdtemp(join(directory, 'file-'));
-      const local = join(scratch, path);
-      await mkdir(dirname(local), { recursive: true });
-      await writeFile(local, content);
-      await unpackInto(current(), [`--directory=${scratch}`, path.slice(1)]);
-    },
+    writeFile: (path, content) => writeInto(current(), { [path]: content }),
     socket: (path) => relays.get(path)?.path ?? path,
     reboot: async () => {
       const { qemu, agent } = current();

@@ -25,6 +25,13 @@ const KERNEL_ARGUMENTS = [
   'clocksource=tsc',
   // Unmapping a part of a huge page makes the emulation forget all pages.
   'transparent_hugepage=never',
+  // What else costs an emulated processor much, and has no say in what is tested.
+  'numa_balancing=disable',
+  'audit=0',
+  'apparmor=0',
+  'init_on_alloc=0',
+  'nowatchdog',
+  'preempt=none',
   'panic=-1',
 ];
 
@@ -35,8 +42,8 @@ export interface QemuOptions {
   readonly image: MachineImage;
   /** qcow2; what the machine writes. */
   readonly disk: string;
-  /** A second disk, read only. */
-  readonly product?: string;
+  /** A second disk, read only; a state was saved with one, or is given none. */
+  readonly product?: string | undefined;
   /** For sockets and the console's log. */
   readonly directory: string;
   /** A file with the state of a machine of the same shape, to go on from; else the machine boots. */
@@ -95,7 +102,7 @@ export function qemuArguments({ shape, image, disk, product, directory, state }:
     '-no-reboot',
     ...withValues.flat(),
     ...shapeArguments(shape),
-    ...(product === undefined || state !== undefined ? [] : productArguments(product)),
+    ...(product === undefined ? [] : productArguments(product)),
     ...(state === undefined ? [] : ['-incoming', `exec:cat ${shellQuote(state)}`]),
   ];
 }
@@ -105,7 +112,7 @@ function productArguments(product: string): readonly string[] {
   return ['-drive', drive, '-device', 'virtio-blk-pci,drive=product'];
 }
 
-/** Plugs the product's disk into a running machine: one that goes on from a state must have begun with the same devices. */
+/** Plugs the product's disk into a running machine: one that goes on from a state must have the devices it was saved with. */
 export async function plugProduct(monitor: CommandSocket, product: string): Promise<void> {
   const file = { driver: 'file', filename: product };
   await monitor.execute('blockdev-add', { driver: 'raw', 'node-name': 'product', 'read-only': true, file });

@@ -2,14 +2,17 @@
 // machine.ts makes one that survives that.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { z } from 'zod';
 import { pollUntil } from '../../../agent/cli/quickstart/poll.ts';
 import { HoldfastError } from '../../../lib/errors.ts';
 import { type GuestAgent, openGuestAgent } from './guest-agent.ts';
 import { UNPACK_PORT, UNPACKED } from './guest-files.ts';
-import { forwardedPorts, plugProduct, type Qemu, type QemuOptions, startQemu } from './qemu.ts';
+import { forwardedPorts, type Qemu, type QemuOptions, startQemu } from './qemu.ts';
 
 /** A boot takes 25 s on two idle cores. */
 const BOOT_TIMEOUT_MS = 8 * 60_000;
@@ -46,6 +49,20 @@ export async function unpackInto({ ports }: RunningMachine, tarArguments: readon
   const [code]: unknown[] = await packed;
   if (code !== 0 || answer !== UNPACKED) {
     throw new HoldfastError('HOST_FAILURE', `files could not be copied into the machine (tar: ${String(code)})`);
+  }
+}
+
+/** Replaces files of the machine, by their absolute paths; folders on the way are made. */
+export async function writeInto(machine: RunningMachine, files: Readonly<Record<string, string>>): Promise<void> {
+  const scratch = await mkdtemp(join(tmpdir(), 'holdfast-vm-files-'));
+  try {
+    for (const [path, content] of Object.entries(files)) {
+      await mkdir(dirname(join(scratch, path)), { recursive: true });
+      await writeFile(join(scratch, path), content);
+    }
+    await unpackInto(machine, [`--directory=${scratch}`, ...Object.keys(files).map((path) => path.slice(1))]);
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
   }
 }
 
@@ -90,12 +107,11 @@ export async function bootMachine(options: Omit<QemuOptions, 'state'>): Promise<
 }
 
 /**
- * Goes on from a saved state; the clock is set, and the product is plugged in.
+ * Goes on from a saved state, with the clock set to the time that it is now.
  * @throws HoldfastError when the state cannot be read, or what came of it does not answer
  */
 export async function resumeMachine(options: QemuOptions & { readonly state: string }): Promise<RunningMachine> {
   return await start(options, async (machine) => {
     await runIn(machine, setClock());
-    if (options.product !== undefined) await plugProduct(machine.qemu.monitor, options.product);
   });
 }

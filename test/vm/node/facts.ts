@@ -22,10 +22,13 @@ export async function cgroupOf({ machine, direct }: VmNode, id: string): Promise
   return /^0::\/(.*)$/m.exec(text)?.[1] ?? '';
 }
 
-/** Pages by memory node, of the mappings of a numa_maps file (proc(5)) that belong to the process alone. */
+/**
+ * Pages by memory node, of the mappings of a numa_maps file (proc(5)) that are no file's: pages of a file, of its private
+ * mappings too, are where they were first read.
+ */
 export function anonymousPages(numaMaps: string): ReadonlyMap<number, number> {
   const pages = new Map<number, number>();
-  for (const line of numaMaps.split('\n').filter((each) => / anon=\d/.test(each))) {
+  for (const line of numaMaps.split('\n').filter((each) => / anon=\d/.test(each) && !each.includes(' file='))) {
     for (const [, node, count] of line.matchAll(/ N(\d+)=(\d+)/g)) {
       pages.set(Number(node), (pages.get(Number(node)) ?? 0) + Number(count));
     }

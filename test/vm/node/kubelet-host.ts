@@ -66,17 +66,15 @@ function throughSystemd(path: string, wanted: PodCgroupLimits): readonly string[
   return [...start, wait, ...handDownControllers(path), ...limits(path, wanted)];
 }
 
-export function kubeletHost(machine: () => Machine, driver: CgroupDriver): KubeletHost {
+export function kubeletHost(machine: Machine, driver: CgroupDriver): KubeletHost {
   const createCgroup = driver === 'systemd' ? throughSystemd : byItself;
   return {
     createPodCgroup: async (path, wanted) => {
-      await machine().run(`set -e\n${createCgroup(path, wanted).join('\n')}`);
+      await machine.run(`set -e\n${createCgroup(path, wanted).join('\n')}`);
     },
     createPaths: async (directories, files) => {
       const touch = files.map((file) => `test -e '${file}' || : > '${file}'`);
-      await machine().run(
-        ['set -e', ...directories.map((directory) => `mkdir -p '${directory}'`), ...touch].join('\n'),
-      );
+      await machine.run(['set -e', ...directories.map((directory) => `mkdir -p '${directory}'`), ...touch].join('\n'));
     },
   };
 }
