@@ -2,6 +2,7 @@
 // here, at the first attempt, and nowhere else: it takes about 80 MB of memory.
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { RequestOptions } from 'node:https';
+import { createSecureContext } from 'node:tls';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 import { type Kubeconfig, readKubeconfig } from './kubeconfig.ts';
@@ -9,6 +10,8 @@ import { type Kubeconfig, readKubeconfig } from './kubeconfig.ts';
 export interface ApiAccess {
   /** URL; it may have a path. */
   readonly server: string;
+  /** Stands for the cluster: the server and whom it is trusted by. */
+  readonly origin: string;
   /** TLS, client certificate and agent. */
   readonly options: Omit<RequestOptions, 'headers'>;
   /** Credentials among them. */
@@ -39,6 +42,7 @@ export class ApiCredentials {
     const { agent } = options;
     return {
       server: kubeconfig.server,
+      origin: `${kubeconfig.server} ${kubeconfig.caData ?? ''}`,
       options,
       headers: headers as OutgoingHttpHeaders,
       close: () => {
@@ -53,20 +57,30 @@ export class ApiCredentials {
   }
 
   async #optionsFor(kubeconfig: Kubeconfig, signal: AbortSignal): Promise<RequestOptions> {
-    if (this.#library === undefined) {
-      const { KubeConfig } = await import('@kubernetes/client-node');
-      this.#library = new KubeConfig();
-    }
-    const library = this.#library;
+    signal.throwIfAborted();
     // A plugin that hangs is waited for by all attempts: never are two of them started.
-    this.#asking ??= ask(library, kubeconfig).finally(() => {
+    this.#asking ??= this.#ask(kubeconfig).finally(() => {
       this.#asking = undefined;
     });
     return within(PLUGIN_MS, this.#asking, signal);
   }
+
+  async #ask(kubeconfig: Kubeconfig): Promise<RequestOptions> {
+    const { KubeConfig } = await import('@kubernetes/client-node');
+    this.#library ??= new KubeConfig();
+    try {
+      return await ask(this.#library, kubeconfig);
+    } catch (error) {
+      // It keeps a plugin's answer even if it cannot use it.
+      this.#library = undefined;
+      throw error;
+    }
+  }
 }
 
 const PLUGIN_MS = 60_000;
+/** For a proxy's answer; destroying a request does not end the wait for it. */
+const CONNECT_MS = 30_000;
 
 async function ask(library: KubeConfig, { server, ...kubeconfig }: Kubeconfig): Promise<RequestOptions> {
   const { caData, tlsServerName, proxyUrl, ...user } = kubeconfig;
@@ -87,9 +101,12 @@ async function ask(library: KubeConfig, { server, ...kubeconfig }: Kubeconfig): 
     currentContext: name,
   });
   // Said here, so that NODE_TLS_REJECT_UNAUTHORIZED cannot turn it off.
-  const options: RequestOptions = { rejectUnauthorized: true };
+  const options: RequestOptions = { rejectUnauthorized: true, timeout: CONNECT_MS };
   try {
     await library.applyToHTTPSOptions(options);
+    // Behind a proxy they are first used where nobody could catch the error.
+    const { ca, cert, key } = options;
+    createSecureContext({ ca, cert, key });
   } catch (error) {
     // Node quotes the text that is not JSON, which may be a token.
     const why = error instanceof SyntaxError ? 'its output is not JSON' : describeError(error).slice(0, 300);
@@ -100,7 +117,6 @@ async function ask(library: KubeConfig, { server, ...kubeconfig }: Kubeconfig): 
 
 /** @throws HoldfastError DEADLINE; the signal's reason */
 async function within<Value>(limitMs: number, promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  signal.throwIfAborted();
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       reject(new HoldfastError('DEADLINE', `the credential plugin did not end within ${limitMs / 1000} s`));

@@ -13,6 +13,8 @@ export interface PodList {
   readonly resourceVersion: string;
   /** Every pod of the node is in it: no page is missing, and every item could be read. */
   readonly complete: boolean;
+  /** Which cluster it is of; versions of two clusters cannot be compared. */
+  readonly origin?: string;
 }
 
 export interface PodEvent {
@@ -50,6 +52,7 @@ export class ApiPodView {
   readonly #deleted = new Map<PodUid, string>();
   #characters = 0;
   #resourceVersion: string | undefined;
+  #origin: string | undefined;
   #leftOut = false;
   #unreadable = false;
 
@@ -62,23 +65,31 @@ export class ApiPodView {
     return this.#resourceVersion;
   }
 
+  /** Of the last list. */
+  get origin(): string | undefined {
+    return this.#origin;
+  }
+
   get size(): number {
     return this.#pods.size;
   }
 
   /**
    * Takes in a list. A pod that was seen and is not in it is deleted if the list is complete and not older than what
-   * was seen. An older list (a server that lags, or was restored from a backup) proves nothing about missing pods:
-   * they become unknown.
+   * was seen, of this pod too. An older list (a server that lags, or was restored from a backup) and one of another
+   * cluster prove nothing about missing pods: they become unknown.
    * @returns whether anything changed
    */
-  list({ pods, resourceVersion, complete }: PodList): boolean {
-    const isNewer = this.#resourceVersion !== undefined && isOlder(resourceVersion, this.#resourceVersion) === false;
+  list({ pods, resourceVersion, complete, origin }: PodList): boolean {
+    const isElsewhere = this.#resourceVersion !== undefined && origin !== this.#origin;
+    const isNewer = !isElsewhere && isNotOlder(resourceVersion, this.#resourceVersion);
     const listed = new Set(pods.map(({ uid }) => uid));
+    const drop = (pod: ApiPod): void =>
+      this.#remove(pod, isNewer && isNotOlder(resourceVersion, pod.resourceVersion) ? resourceVersion : undefined);
     let changed = false;
-    for (const { pod } of complete ? [...this.#pods.values()] : []) {
+    for (const { pod } of complete || isElsewhere ? [...this.#pods.values()] : []) {
       if (listed.has(pod.uid)) continue;
-      this.#remove(pod, isNewer ? resourceVersion : undefined);
+      drop(pod);
       changed = true;
     }
     this.#leftOut = false;
@@ -86,10 +97,11 @@ export class ApiPodView {
     for (const pod of pods) {
       this.#deleted.delete(pod.uid);
       const other = this.#namesake(pod);
-      if (other !== undefined) this.#remove(other, isNewer ? resourceVersion : undefined);
+      if (other !== undefined && !listed.has(other.uid)) drop(other);
       changed = this.#put(pod) || changed;
     }
     this.#resourceVersion = resourceVersion;
+    this.#origin = origin;
     return changed;
   }
 
@@ -161,6 +173,10 @@ export class ApiPodView {
     return uid === undefined || uid === pod.uid ? undefined : this.#pods.get(uid)?.pod;
   }
 
+  #forgetName(pod: ApiPod): void {
+    if (this.#uidByName.get(nameOf(pod)) === pod.uid) this.#uidByName.delete(nameOf(pod));
+  }
+
   #put(pod: ApiPod): boolean {
     const before = this.#pods.get(pod.uid);
     if (before === undefined && this.#pods.size >= this.#limits.pods) {
@@ -172,6 +188,8 @@ export class ApiPodView {
     const room = this.#limits.characters - this.#characters + (before?.characters ?? 0);
     const kept = characters <= room ? { pod, characters } : { pod: withoutFacts(pod), characters: 0 };
     this.#characters += kept.characters - (before?.characters ?? 0);
+    // UIDs keep their names; a server that says otherwise must not leave the old one behind.
+    if (before !== undefined) this.#forgetName(before.pod);
     this.#pods.set(pod.uid, kept);
     this.#uidByName.set(nameOf(pod), pod.uid);
     return before === undefined || !isSame(before.pod, kept.pod);
@@ -182,7 +200,7 @@ export class ApiPodView {
     const kept = this.#pods.get(pod.uid);
     this.#characters -= kept?.characters ?? 0;
     this.#pods.delete(pod.uid);
-    if (this.#uidByName.get(nameOf(pod)) === pod.uid) this.#uidByName.delete(nameOf(pod));
+    this.#forgetName(kept?.pod ?? pod);
     if (deletedAt === undefined || pod.mirrors !== undefined) return;
     this.#deleted.set(pod.uid, deletedAt);
     for (const uid of this.#deleted.keys()) {
@@ -192,7 +210,13 @@ export class ApiPodView {
   }
 }
 
-function withoutFacts({ uid, namespace, name, resourceVersion, mirrors, deleting, finished }: ApiPod): ApiPod {
+/** Whether it is certain. */
+function isNotOlder(version: string, than: string | undefined): boolean {
+  return than !== undefined && isOlder(version, than) === false;
+}
+
+/** What is kept of a pod when there is no room for more. */
+export function withoutFacts({ uid, namespace, name, resourceVersion, mirrors, deleting, finished }: ApiPod): ApiPod {
   const problem = 'the pods of this node take more memory than they may; of some only the names are kept';
   const pod = { uid, namespace, name, resourceVersion, deleting, finished, problem };
   return mirrors === undefined ? pod : { ...pod, mirrors };

@@ -11,7 +11,8 @@ const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
 /** Annotations that concern us; others may be long (the last applied manifest is one). */
 const OUR_ANNOTATION = /(?:^|\.)holdfast\.dev\//;
 
-const name = z.string().min(1).max(253);
+const MAX_NAME = 253;
+const name = z.string().min(1).max(MAX_NAME);
 
 const head = z.object({
   metadata: z.object({
@@ -53,7 +54,9 @@ export function readApiPod(value: unknown): ApiPod {
   }
   const { metadata, status } = parsed.data;
   const { uid, namespace, resourceVersion } = metadata;
-  const mirrored = metadata.annotations?.[MIRROR_ANNOTATION];
+  const annotated = metadata.annotations?.[MIRROR_ANNOTATION];
+  // No kubelet writes a longer one.
+  const mirrored = annotated !== undefined && annotated.length <= MAX_NAME ? annotated : undefined;
   const pod = {
     uid: podUid(uid),
     namespace,

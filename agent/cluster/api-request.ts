@@ -21,6 +21,7 @@ const NEWLINE = 0x0a;
  * Sends the request; resolves when a good answer begins. Its body must be read to the end or destroyed.
  * @throws ApiError for every other answer
  * @throws HoldfastError DEADLINE when none comes, UNAVAILABLE when the server cannot be reached or is not trusted
+ * @throws the signal's reason
  */
 export async function get(
   access: ApiAccess,
@@ -31,20 +32,35 @@ export async function get(
   const { server, options } = access;
   const url = new URL(`${server.replace(/\/$/, '')}${path}`);
   const headers = { ...access.headers, accept: 'application/json', 'user-agent': 'holdfast' };
+  signal.throwIfAborted();
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const request = https.request(url, { ...options, method: 'GET', headers, signal });
+    // Rejected here: a request that still waits for a tunnel through a proxy says nothing when it is destroyed.
+    const giveUp = (error: unknown): void => {
+      settle();
+      reject(error);
+      request.destroy();
+    };
+    const onAbort = (): void => giveUp(signal.reason);
     const timer = setTimeout(() => {
-      request.destroy(new HoldfastError('DEADLINE', `no answer within ${limits.answerMs / 1000} s`));
+      giveUp(new HoldfastError('DEADLINE', `no answer within ${limits.answerMs / 1000} s`));
     }, limits.answerMs);
-    request.on('response', (answer) => {
+    const settle = (): void => {
       clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    request.on('response', (answer) => {
+      settle();
       resolve(answer);
     });
     // Stays for the life of the request: an error after the answer began shows in its body, too.
-    request.on('error', (error) => {
-      clearTimeout(timer);
-      reject(unreachable(error));
+    request.on('error', (error) => giveUp(unreachable(error)));
+    request.on('upgrade', (_answer, socket) => {
+      socket.destroy();
+      giveUp(new HoldfastError('UNAVAILABLE', 'the API server answered with another protocol'));
     });
+    request.on('close', () => giveUp(new HoldfastError('UNAVAILABLE', 'the API server closed without an answer')));
     request.end();
   });
   if (response.statusCode === 200) return response;

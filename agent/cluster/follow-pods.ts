@@ -109,9 +109,11 @@ function requestOf({ nodeName, times, signal }: FollowOptions, access: ApiAccess
 
 async function list(options: FollowOptions, access: ApiAccess, listFrom: FollowState['listFrom']): Promise<StepEnd> {
   const { view, onAlive, onChange } = options;
-  const from = listFrom === 'storage' ? listFrom : { notOlderThan: view.resourceVersion ?? '0' };
+  const { origin } = access;
+  const seen = origin === view.origin ? view.resourceVersion : undefined;
+  const from = listFrom === 'storage' ? listFrom : { notOlderThan: seen ?? '0' };
   const pods = await listPods(requestOf(options, access), from);
-  const changed = view.list(pods);
+  const changed = view.list({ ...pods, origin });
   onAlive(access.server);
   if (changed) onChange();
   return { kind: 'listed' };
@@ -120,7 +122,8 @@ async function list(options: FollowOptions, access: ApiAccess, listFrom: FollowS
 async function watch(options: FollowOptions, access: ApiAccess): Promise<StepEnd> {
   const { view, times, observer, onAlive, onChange } = options;
   const resourceVersion = view.resourceVersion;
-  if (resourceVersion === undefined) return { kind: 'expired' };
+  // The versions of another cluster mean nothing here, and its events nothing for the pods that were seen.
+  if (resourceVersion === undefined || access.origin !== view.origin) return { kind: 'expired' };
   const watchMs = times.watchMs * (1 + Math.random());
   const request = requestOf(options, access);
   const limits = { answerMs: times.answerMs, idleMs: times.silenceMs, totalMs: watchMs + times.silenceMs };

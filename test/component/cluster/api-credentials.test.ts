@@ -167,6 +167,46 @@ echo '{"status":{"token":"at last","expirationTimestamp":"2999-01-01T00:00:00Z"}
   t.equal(await readFile(join(folder, 'runs'), 'utf8'), 'x\n');
 });
 
+t.test('an answer of a plugin that cannot be used is forgotten at once', async (t) => {
+  const { api, folder, write } = await settingFor(t);
+  const plugin = join(folder, 'plugin');
+  await writeFile(plugin, `#!/bin/sh\necho '{"kind":"ExecCredential"}'\n`);
+  await chmod(plugin, 0o755);
+  const file = await write({ exec: { apiVersion: 'client.authentication.k8s.io/v1', command: plugin, args: [] } });
+  const credentials = new ApiCredentials(async () => file);
+  t.match(await problemOf(credentials, api), /credentials cannot be had/);
+  await writeFile(plugin, `#!/bin/sh\necho '{"status":{"token":"good"}}'\n`);
+  t.equal((await ask(credentials, api))?.authorization, 'Bearer good');
+});
+
+t.test('nothing is asked for an opening that was aborted, and nothing fails behind it', async (t) => {
+  const { api, write } = await settingFor(t);
+  const file = await write({ exec: { apiVersion: 'client.authentication.k8s.io/v1', command: '/absent', args: [] } });
+  const unhandled: unknown[] = [];
+  const note = (error: unknown): void => void unhandled.push(error);
+  process.on('unhandledRejection', note);
+  t.teardown(() => process.off('unhandledRejection', note));
+  const ending = new AbortController();
+  const aborted = new ApiCredentials(async () => {
+    ending.abort(new Error('enough'));
+    return file;
+  });
+  await t.rejects(aborted.open(ending.signal), { message: 'enough' });
+  t.match(await problemOf(new ApiCredentials(async () => file), api), /credentials cannot be had/, 'this takes longer');
+  t.strictSame(unhandled, []);
+});
+
+t.test('a key that does not belong to its certificate is a problem, behind a proxy too', async (t) => {
+  const { authority, api, write } = await settingFor(t);
+  const [one, other] = [await authority.issue('one'), await authority.issue('other')];
+  const user = {
+    'client-certificate-data': Buffer.from(one.cert).toString('base64'),
+    'client-key-data': Buffer.from(other.key).toString('base64'),
+  };
+  const file = await write(user, { 'proxy-url': 'http://127.0.0.1:1' });
+  t.match(await problemOf(new ApiCredentials(async () => file), api), /credentials cannot be had: .*mismatch/);
+});
+
 t.test('a server whose certificate does not prove its name is not talked to', async (t) => {
   const { api, folder, write } = await settingFor(t);
   const credentials = new ApiCredentials(async () => join(folder, 'kubeconfig'));

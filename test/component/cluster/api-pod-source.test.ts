@@ -35,6 +35,8 @@ interface Cluster {
   /** Problems as they were told. */
   readonly problems: string[];
   readonly start: (times?: Partial<ApiTimes>) => Promise<PodSource>;
+  /** What the source reads; written by `start`. */
+  readonly kubeconfig: string;
 }
 
 async function clusterFor(t: Test): Promise<Cluster> {
@@ -44,11 +46,12 @@ async function clusterFor(t: Test): Promise<Cluster> {
   await api.start();
   t.teardown(() => api.stop());
   const problems: string[] = [];
+  const file = join(folder, 'kubeconfig');
   return {
     api,
     problems,
+    kubeconfig: file,
     start: async (times = {}) => {
-      const file = join(folder, 'kubeconfig');
       await writeFile(file, kubeconfigFor(api.url, authority.ca));
       const source = await startApiPodSource({
         credentials: new ApiCredentials(async () => file),
@@ -369,12 +372,32 @@ t.test('a server that was restored from an older backup deletes nothing', async 
   t.equal(source.phaseOf(pod('lost')), 'unknown');
 });
 
+t.test('a kubeconfig that leads to another cluster deletes nothing', async (t) => {
+  const { api, kubeconfig, start } = await clusterFor(t);
+  const other = (await clusterFor(t)).api;
+  api.create('here');
+  api.create('twin', { uid: 'twin here' });
+  other.restore(5000);
+  other.create('there');
+  const source = await start();
+  await isWatching(api);
+  const { authority } = await certificates;
+  await writeFile(kubeconfig, kubeconfigFor(other.url, authority.ca));
+  other.create('twin', { uid: 'twin there' });
+  api.endWatches();
+  await becomes(source, pod('there'), 'present');
+  t.equal(source.phaseOf(pod('here')), 'unknown');
+  t.equal(source.phaseOf(pod('twin', 'twin here')), 'unknown');
+  t.equal(other.requests[0]?.kind, 'list');
+  t.equal(other.requests[0]?.parameters.get('resourceVersion'), '0');
+});
+
 t.test('an answer that is no list of pods deletes nothing', async (t) => {
   const { api, start } = await clusterFor(t);
   api.create('a');
   const source = await start();
   await isWatching(api);
-  for (const text of ['{}', '{"kind":"PodList","metadata":{"resourceVersion":"999"},"items":null}', 'hunter2 <html>']) {
+  for (const text of ['{}', '{"kind":"PodList","metadata":{"resourceVersion":"999"},"items":{}}', 'hunter2 <html>']) {
     api.answerNext('list', (response) => response.end(text));
   }
   api.compact();

@@ -50,6 +50,50 @@ t.test('a list proves nothing when it is older, incomplete, or of versions that 
   t.match(incomplete.problem(), /cannot be read/);
 });
 
+t.test('a list proves nothing about a pod that was seen later than it', async (t) => {
+  const view = new ApiPodView();
+  view.list({ pods: [], resourceVersion: '800', complete });
+  view.apply({ type: 'ADDED', pod: apiPod('n', 'n', 900) });
+  view.list({ pods: [], resourceVersion: '500', complete: false });
+  view.list({ pods: [], resourceVersion: '600', complete });
+  t.equal(view.phaseOf(named('n', 'n')), 'unknown');
+  view.apply({ type: 'ADDED', pod: apiPod('n', 'n', 900) });
+  view.list({ pods: [], resourceVersion: '500', complete: false });
+  view.list({ pods: [apiPod('n', 'm', 550)], resourceVersion: '600', complete: false });
+  t.equal(view.phaseOf(named('n', 'n')), 'unknown', 'its name was given away');
+});
+
+t.test('two pods of one name in a list do not end each other', async (t) => {
+  const view = new ApiPodView();
+  view.list({ pods: [apiPod('a', '1', 5)], resourceVersion: '10', complete });
+  view.list({ pods: [apiPod('a', '2', 6), apiPod('a', '1', 5)], resourceVersion: '11', complete });
+  t.equal(view.phaseOf(named('a', '1')), 'present');
+  t.equal(view.phaseOf(named('a', '2')), 'present');
+});
+
+t.test('a list of another cluster proves nothing, whatever its version', async (t) => {
+  for (const whole of [true, false]) {
+    const view = new ApiPodView();
+    view.list({ pods: [apiPod('a', '1', 5), apiPod('b', '2', 5)], resourceVersion: '10', complete, origin: 'here' });
+    view.list({ pods: [apiPod('a', '3', 5)], resourceVersion: '5000', complete: whole, origin: 'there' });
+    view.apply({ type: 'ADDED', pod: apiPod('b', '4', 5001) });
+    t.equal(view.phaseOf(named('a', '1')), 'unknown');
+    t.equal(view.phaseOf(named('b', '2')), 'unknown');
+    view.list({ pods: [], resourceVersion: '5002', complete, origin: 'there' });
+    t.equal(view.phaseOf(named('a', '3')), 'deleted', 'its own lists do');
+  }
+});
+
+t.test('a pod that comes under another name leaves its old one', async (t) => {
+  const view = new ApiPodView();
+  view.list({ pods: [apiPod('a', '1', 5)], resourceVersion: '10', complete });
+  view.apply({ type: 'MODIFIED', pod: apiPod('b', '1', 11) });
+  view.apply({ type: 'ADDED', pod: apiPod('a', '2', 12) });
+  t.equal(view.phaseOf(named('b', '1')), 'present');
+  view.apply({ type: 'ADDED', pod: apiPod('b', '3', 13) });
+  t.equal(view.phaseOf(named('b', '1')), 'deleted');
+});
+
 t.test('versions are compared as numbers, whatever their length', async (t) => {
   const view = new ApiPodView();
   view.list({ pods: [apiPod('a', '1', 5)], resourceVersion: '9', complete });
@@ -150,6 +194,8 @@ type Step =
   /** Its memory may lag by so many versions, but never behind what the client has seen. */
   | { readonly do: 'list'; readonly lag: number }
   | { readonly do: 'list-anything'; readonly lag: number }
+  /** One of its pods could not be read. */
+  | { readonly do: 'list-incomplete'; readonly lag: number }
   /** One of the events that were not told yet. */
   | { readonly do: 'tell'; readonly which: number }
   | { readonly do: 'restore'; readonly back: number };
@@ -161,6 +207,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant('tell' as const), which: fc.nat(3) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('list' as const), lag }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('list-anything' as const), lag }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('list-incomplete' as const), lag }) },
 );
 /** Short ones hardly get anywhere, and fast-check prefers them. */
 const LONG = { maxLength: 60, size: 'max' } as const;
@@ -184,6 +231,7 @@ class Model {
 
   run(step: Step): void {
     if (step.do === 'list' || step.do === 'list-anything') this.#list(step.lag, step.do === 'list');
+    else if (step.do === 'list-incomplete') this.#list(step.lag, false, false);
     else if (step.do === 'tell') for (const told of this.untold.splice(step.which, 1)) this.view.apply(told);
     else if (step.do === 'restore') {
       this.states = this.states.slice(0, Math.max(1, this.states.length - step.back));
@@ -206,12 +254,12 @@ class Model {
     this.untold.push({ type: what === 'create' ? 'ADDED' : what === 'delete' ? 'DELETED' : 'MODIFIED', pod });
   }
 
-  #list(lag: number, notOlder: boolean): void {
+  #list(lag: number, notOlder: boolean, complete = true): void {
     const newest = this.states.length - 1;
     const seen = notOlder ? Math.min(newest, Number(this.view.resourceVersion ?? 0)) : 0;
     const version = Math.max(seen, newest - lag, 0);
     const pods = [...(this.states[version] ?? new Map<string, ApiPod>()).values()];
-    this.view.list({ pods, resourceVersion: String(version), complete: true });
+    this.view.list({ pods: pods.slice(complete ? 0 : 1), resourceVersion: String(version), complete });
   }
 }
 
