@@ -73,3 +73,18 @@ export function startJob({ name, cron, run, signal, onFinished }: JobOptions): J
     },
   };
 }
+
+/**
+ * For what comes in bursts: the function that is returned runs `run` once, this many milliseconds after the first of the
+ * calls in between. It does not keep the process alive.
+ */
+export function oncePerBurst(pauseMs: number, run: () => void): () => void {
+  let waiting: NodeJS.Timeout | undefined;
+  return () => {
+    if (waiting !== undefined) return;
+    waiting = setTimeout(() => {
+      waiting = undefined;
+      run();
+    }, pauseMs).unref();
+  };
+}

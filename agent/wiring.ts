@@ -38,7 +38,7 @@ import { CpuSet } from './model/cpu-set.ts';
 import { formatSharedMask, SHARED_MASK_FILE } from './model/shared-mask.ts';
 import { createReuse } from './reuse/feature.ts';
 import { openRuntime } from './runtime/containerd.ts';
-import { type Job, startJob } from './schedule.ts';
+import { type Job, oncePerBurst, startJob } from './schedule.ts';
 import { openStore } from './state/open-store.ts';
 import { readHostTopology } from './topology/read-topology.ts';
 
@@ -62,6 +62,8 @@ export interface WiredAgent {
 /** Layers are measured again after this long; a walk through one costs the disk something. */
 const MEASURE_INTERVAL_MS = 60_000;
 const MEASURE_CRON = '15 * * * * *';
+/** Pods change in bursts, and a reconciliation looks at the whole host. */
+const POD_CHANGES_MS = 1000;
 /** Members of this group may read the topology. */
 const TOPOLOGY_GROUP = 'holdfast';
 
@@ -277,7 +279,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
     },
     startSchedules: () => {
       const reconciling = job('reconcile', config.schedules.reconcile, (signal) => upkeep.reconcile(signal));
-      podSource.onChange(() => void reconciling.now());
+      podSource.onChange(oncePerBurst(POD_CHANGES_MS, () => void reconciling.now()));
       job('measure', MEASURE_CRON, (signal) => reuse.measure(signal));
       job('topology', config.schedules.topology, refreshTopology);
       job('report', config.schedules.report, async () => {

@@ -26,10 +26,15 @@ export class ApiCredentials {
   /** Keeps what credential plugins gave, for as long as they say. */
   #library: KubeConfig | undefined;
   #asking: Promise<RequestOptions> | undefined;
+  readonly #pluginMs: number;
 
-  /** @param locate - where the kubeconfig is now; throws when there is none */
-  constructor(locate: (signal: AbortSignal) => Promise<string>) {
+  /**
+   * @param locate - where the kubeconfig is now; throws when there is none
+   * @param pluginMs - a credential plugin that runs for longer is killed
+   */
+  constructor(locate: (signal: AbortSignal) => Promise<string>, pluginMs: number = PLUGIN_MS) {
     this.#locate = locate;
+    this.#pluginMs = pluginMs;
   }
 
   /**
@@ -62,14 +67,14 @@ export class ApiCredentials {
     this.#asking ??= this.#ask(kubeconfig).finally(() => {
       this.#asking = undefined;
     });
-    return within(PLUGIN_MS, this.#asking, signal);
+    return within(this.#pluginMs, this.#asking, signal);
   }
 
   async #ask(kubeconfig: Kubeconfig): Promise<RequestOptions> {
     const { KubeConfig } = await import('@kubernetes/client-node');
     this.#library ??= new KubeConfig();
     try {
-      return await ask(this.#library, kubeconfig);
+      return await ask(this.#library, limited(kubeconfig, this.#pluginMs));
     } catch (error) {
       // It keeps a plugin's answer even if it cannot use it.
       this.#library = undefined;
@@ -81,6 +86,15 @@ export class ApiCredentials {
 const PLUGIN_MS = 60_000;
 /** For a proxy's answer; destroying a request does not end the wait for it. */
 const CONNECT_MS = 30_000;
+
+/** The library waits for a plugin without end and hands out no process to kill: `timeout` of the coreutils ends it. */
+function limited(kubeconfig: Kubeconfig, limitMs: number): Kubeconfig {
+  const { exec } = kubeconfig;
+  if (exec === undefined) return kubeconfig;
+  const args = Array.isArray(exec['args']) ? (exec['args'] as readonly unknown[]) : [];
+  const limits = ['--kill-after=5', String(limitMs / 1000)];
+  return { ...kubeconfig, exec: { ...exec, command: 'timeout', args: [...limits, exec['command'], ...args] } };
+}
 
 async function ask(library: KubeConfig, { server, ...kubeconfig }: Kubeconfig): Promise<RequestOptions> {
   const { caData, tlsServerName, proxyUrl, ...user } = kubeconfig;
@@ -109,7 +123,8 @@ async function ask(library: KubeConfig, { server, ...kubeconfig }: Kubeconfig): 
     createSecureContext({ ca, cert, key });
   } catch (error) {
     // Node quotes the text that is not JSON, which may be a token.
-    const why = error instanceof SyntaxError ? 'its output is not JSON' : describeError(error).slice(0, 300);
+    const said = error instanceof SyntaxError ? 'its output is not JSON' : describeError(error).slice(0, 300);
+    const why = said.trim() || 'the credential plugin failed without a word, or did not end in time';
     throw new HoldfastError('UNAVAILABLE', `the credentials cannot be had: ${why}`);
   }
   return options;

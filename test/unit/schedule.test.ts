@@ -1,6 +1,6 @@
 // Jobs: no overlap, runs on request, ended by the signal.
 import t from 'tap';
-import { type FinishedRun, startJob } from '../../agent/schedule.ts';
+import { type FinishedRun, oncePerBurst, startJob } from '../../agent/schedule.ts';
 
 /** A job that waits to be told to end. */
 function controlled() {
@@ -81,4 +81,24 @@ t.test('the signal ends the schedule; a run that it interrupts is no failure', a
   await running;
   await job.now();
   t.strictSame(finished, []);
+});
+
+t.test('what comes in a burst is done once, and later bursts are not forgotten', async (t) => {
+  let runs = 0;
+  let ran: () => void = () => undefined;
+  const call = oncePerBurst(1, () => {
+    runs += 1;
+    ran();
+  });
+  for (const expected of [1, 2]) {
+    const done = new Promise<void>((resolve) => {
+      ran = resolve;
+    });
+    const awake = setInterval(() => undefined, 1000);
+    for (let time = 0; time < 5; time += 1) call();
+    t.equal(runs, expected - 1, 'not at once');
+    await done;
+    clearInterval(awake);
+    t.equal(runs, expected);
+  }
 });

@@ -70,6 +70,13 @@ async function ask(credentials: ApiCredentials, api: FakeApiServer): Promise<See
   }
 }
 
+async function isRunning(pid: number): Promise<boolean> {
+  return readFile(`/proc/${pid}/cmdline`).then(
+    (words) => words.length > 0,
+    () => false,
+  );
+}
+
 /** What people would read. */
 async function problemOf(credentials: ApiCredentials, api: FakeApiServer): Promise<string> {
   try {
@@ -165,6 +172,23 @@ echo '{"status":{"token":"at last","expirationTimestamp":"2999-01-01T00:00:00Z"}
   await rm(hanging);
   t.equal((await ask(credentials, api))?.authorization, 'Bearer at last');
   t.equal(await readFile(join(folder, 'runs'), 'utf8'), 'x\n');
+});
+
+t.test('a credential plugin that never ends is killed, and another one is tried', async (t) => {
+  const { folder, write } = await settingFor(t);
+  const plugin = join(folder, 'plugin');
+  const exec = { apiVersion: 'client.authentication.k8s.io/v1', command: plugin, args: ['a word'] };
+  const file = await write({ exec });
+  await writeFile(plugin, `#!/bin/sh\necho "$$ $1" > ${folder}/process\nsleep 1000\n`);
+  await chmod(plugin, 0o755);
+  const credentials = new ApiCredentials(async () => file, 10_000);
+  await t.rejects(credentials.open(signal), { message: /did not end/ });
+  const [, pid, word] = /^(\d+) (.*)$/m.exec(await readFile(join(folder, 'process'), 'utf8')) ?? [];
+  t.equal(word, 'a word');
+  await pollUntil('it to be gone', 60_000, async () => !(await isRunning(Number(pid))) || undefined);
+  await writeFile(plugin, `#!/bin/sh\necho '{"status":{"token":"good"}}'\n`);
+  const { headers } = await pollUntil('another one', 60_000, () => credentials.open(signal));
+  t.match(headers, { Authorization: 'Bearer good' });
 });
 
 t.test('an answer of a plugin that cannot be used is forgotten at once', async (t) => {
