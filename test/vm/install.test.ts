@@ -126,7 +126,7 @@ t.test('a node with running pods', { skip: NEEDS_ROOT }, async (t) => {
       directory: KUBELET_DIRECTORY,
       cgroupParent: '/',
       cgroupDriver: 'systemd',
-      host: kubeletHost(() => machine, 'systemd'),
+      host: kubeletHost(machine, 'systemd'),
       socketPath: machine.socket(socket),
     });
     t.teardown(() => made.close());
