@@ -40,8 +40,11 @@ t.test('pages are counted where they are, and only those of the process itself',
     '01b9b000 bind:1 heap anon=7 dirty=7 N1=7 kernelpagesize_kB=4',
     '7f2a0000 bind:1 anon=8192 dirty=8192 N0=2 N1=8190 kernelpagesize_kB=4',
   ].join('\n');
-  t.strictSame([...anonymousPages(numaMaps)].toSorted(([a], [b]) => a - b), [
-    [0, 2],
-    [1, 8197],
-  ]);
+  t.strictSame(
+    [...anonymousPages(numaMaps)].toSorted(([a], [b]) => a - b),
+    [
+      [0, 2],
+      [1, 8197],
+    ],
+  );
 });
