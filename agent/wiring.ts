@@ -73,7 +73,9 @@ async function openOutside({ config, logger, shutdown }: WiringOptions, metrics:
   const kubelet = await readKubeletConfig(tree, shutdown);
   const { topology, remarks } = await readHostTopology(config.paths.hostRoot, shutdown);
   for (const remark of remarks) logger.warn({}, remark);
+  const cgroups = await openCgroups(config.paths.hostRoot);
   await mkdir(config.paths.run, { recursive: true, mode: 0o755 });
+  // From here on things are open that keep the process alive: what can fail comes before.
   const { store, recovery } = await openStore({
     directory: join(config.paths.state, 'state'),
     onProblem: (error) => logger.error({ error: describeError(error) }, 'state store'),
@@ -90,7 +92,6 @@ async function openOutside({ config, logger, shutdown }: WiringOptions, metrics:
     logger,
   });
   const runtime = openRuntime({ endpoint: config.runtime.endpoint, logger });
-  const cgroups = await openCgroups(config.paths.hostRoot);
   return { tree, kubelet, topology, cgroups, store, recovered: recovery !== undefined, podSource, runtime };
 }
 
