@@ -1,6 +1,6 @@
 // Questions to the agent. A question ends in one of three ways, and the steps decide what each means.
 import type { DescMethod, MessageShape } from '@bufbuild/protobuf';
-import { status } from '@grpc/grpc-js';
+import { connectivityState, status } from '@grpc/grpc-js';
 import { describeError } from '../lib/errors.ts';
 import { callUnary, connectUnix, isServiceError } from '../lib/grpc-client.ts';
 import type { GrpcStatus } from './relay/answer.ts';
@@ -42,11 +42,19 @@ export function readFailure(error: unknown, timeoutMs: number): Exclude<AgentAns
 
 /** @param socketPath - of the agent; nothing is connected before the first question */
 export function createAgentClient(socketPath: string): AgentClient {
-  const client = connectUnix(socketPath);
+  let client = connectUnix(socketPath);
+  /** A channel that failed waits before it tries again, and would miss an agent that is back meanwhile. */
+  const reach = () => {
+    if (client.getChannel().getConnectivityState(false) === connectivityState.TRANSIENT_FAILURE) {
+      client.close();
+      client = connectUnix(socketPath);
+    }
+    return client;
+  };
   return {
     async ask(method, question, timeoutMs, signal) {
       try {
-        return { kind: 'answered', response: await callUnary(client, method, question, { timeoutMs, signal }) };
+        return { kind: 'answered', response: await callUnary(reach(), method, question, { timeoutMs, signal }) };
       } catch (error) {
         signal.throwIfAborted();
         return readFailure(error, timeoutMs);
