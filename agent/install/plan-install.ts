@@ -175,9 +175,17 @@ export function planInstall(facts: InstallFacts, program: WantedProgram, options
     ],
     notes: notesOf(kubelet, facts, work),
     steps: [...record(next), ...work],
-    pointing,
+    pointing:
+      pointing.undo.length === 0 ? pointing : { ...pointing, undo: [...pointing.undo, ...record(unpointed(next))] },
     finish: [...removals, ...record(concluded(next))],
   };
+}
+
+/** All but the kubelet is as it should be, and the kubelet as it was. */
+function unpointed(manifest: Manifest): Manifest {
+  const { kubelet, ...rest } = manifest;
+  const files = Object.entries(manifest.files).filter(([path]) => path !== kubelet?.file);
+  return concluded({ ...rest, files: Object.fromEntries(files) });
 }
 
 function nextManifest(

@@ -1,7 +1,7 @@
 // Installing, upgrading and uninstalling, each interrupted after every one of its steps: running it again completes it,
 // uninstalling leaves nothing, and at no step the kubelet is without a runtime.
 import t from 'tap';
-import { AGENT_UNIT } from '../../../agent/install/layout.ts';
+import { AGENT_UNIT, LAYOUT } from '../../../agent/install/layout.ts';
 import { isNothingToDo, planInstall, stepsOf } from '../../../agent/install/plan-install.ts';
 import { planUninstall } from '../../../agent/install/plan-uninstall.ts';
 import type { Step } from '../../../agent/install/step.ts';
@@ -92,15 +92,25 @@ t.test('the version before is kept to go back to, older ones are removed', async
   t.strictSame([...host.programs].sort(), [NEXT, '1.2.0-cccccccccccc']);
 });
 
-t.test('a kubelet that does not come up is pointed back as it was', async (t) => {
+t.test('a kubelet that does not come up is pointed back as it was; trying again only points it', async (t) => {
   for (const kind of ['unit', 'config-dir'] as const) {
     const host = new ModelledHost(kind);
     const { steps, pointing } = planInstall(host.facts(), host.wanted(), OPTIONS);
     carryOut(host, steps);
+    host.paths.delete(LAYOUT.manifest);
     const before = host.state();
     for (let count = 1; count <= pointing.steps.length; count += 1) {
       carryOut(host, pointing.steps, count);
       carryOut(host, pointing.undo);
+      const manifest = host.facts().manifest;
+      t.match(manifest, { phase: 'done', kubelet: undefined }, 'what is installed is complete without it');
+      const again = planInstall(host.facts(), host.wanted(), OPTIONS);
+      t.strictSame(
+        again.steps.filter((step) => step.do !== 'record'),
+        [],
+      );
+      t.ok(again.pointing.steps.length > 0);
+      host.paths.delete(LAYOUT.manifest);
       t.strictSame(host.state(), before, `${kind}, after ${count} steps`);
     }
   }
