@@ -40,6 +40,16 @@ async function moment(node: TestNode, pod: RunningPod, attempt: number, when: Mo
   );
 }
 
+/**
+ * As the kubelet's garbage collection, which spares only what runs: a container whose state a killed containerd had not
+ * written yet is UNKNOWN to the next one, and keeps the name of its attempt reserved.
+ */
+async function collectUnknown({ direct, kubelet }: TestNode, pod: RunningPod): Promise<void> {
+  for (const { id, state } of await containersOf(direct, pod.uid)) {
+    if (state === ContainerState.CONTAINER_UNKNOWN) await kubelet.removeContainer(id);
+  }
+}
+
 /** @returns the container that runs in the end */
 async function createInterrupted(
   t: Test,
@@ -59,8 +69,11 @@ async function createInterrupted(
   const first = await outcome;
   t.comment('id' in first ? 'created before that' : String(first.error).slice(0, 200));
   await mend(node);
-  const id =
-    'id' in first ? first.id : await retrying('the retry', () => node.kubelet.createContainer(pod, 'app', attempt));
+  const again = async (): Promise<string> => {
+    await collectUnknown(node, pod);
+    return await node.kubelet.createContainer(pod, 'app', attempt);
+  };
+  const id = 'id' in first ? first.id : await retrying('the retry', again);
   await retrying('the start', () => node.kubelet.startContainer(id));
   return id;
 }
