@@ -3,18 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { CommanderError } from 'commander';
 import { describeError, HoldfastError } from '../lib/errors.ts';
 import { isServiceError } from '../lib/grpc-client.ts';
-import { agentCommand } from './cli/agent.ts';
-import { configCommand } from './cli/config.ts';
-import { doctorCommand } from './cli/doctor.ts';
-import { installCommand } from './cli/install.ts';
-import { planCommand } from './cli/plan.ts';
+import { loadCommands } from './cli/commands.ts';
 import { holdfastProgram } from './cli/program.ts';
-import { quickstartCommand } from './cli/quickstart.ts';
-import { reuseCommand } from './cli/reuse.ts';
-import { stateCommand } from './cli/state.ts';
-import { statusCommand } from './cli/status.ts';
-import { topologyCommand } from './cli/topology.ts';
-import { uninstallCommand } from './cli/uninstall.ts';
 
 /** package.json is two folders up from the compiled file, and one from the source. */
 async function readVersion(): Promise<string> {
@@ -35,19 +25,7 @@ function explain(error: unknown): string {
 /** @returns the exit code; 2 for wrong arguments, 1 for everything else that failed */
 async function main(): Promise<number> {
   const version = await readVersion();
-  const program = holdfastProgram(version, [
-    quickstartCommand(),
-    agentCommand(version),
-    statusCommand(),
-    topologyCommand(),
-    planCommand(),
-    reuseCommand(),
-    doctorCommand(),
-    configCommand(),
-    stateCommand(),
-    installCommand(),
-    uninstallCommand(),
-  ]);
+  const program = holdfastProgram(version, await loadCommands(process.argv[2], version));
   try {
     await program.parseAsync();
     return Number(process.exitCode ?? 0);
