@@ -77,6 +77,7 @@ export async function startApiPodSource(options: ApiPodSourceOptions): Promise<P
     },
     find: (pod) => view.find(pod),
     phaseOf: (pod) => view.phaseOf(pod),
+    seesDeletions: true,
     onChange: (listener) => {
       listeners.add(listener);
       return () => void listeners.delete(listener);

@@ -31,7 +31,13 @@ export function combinePodSources(sources: readonly PodSource[]): PodSource {
     phaseOf: (pod) => {
       const phases = sources.map((source) => source.phaseOf(pod));
       const strongest = STRONGEST_FIRST.find((phase) => phases.includes(phase)) ?? 'unknown';
-      return strongest === 'deleted' && sources.some((source) => mayKnow(source, pod)) ? 'unknown' : strongest;
+      if (
+        strongest !== 'deleted' ||
+        sources.some((source, i) => source.seesDeletions === true && phases[i] === 'deleted')
+      ) {
+        return strongest;
+      }
+      return sources.some((source) => mayKnow(source, pod)) ? 'unknown' : 'deleted';
     },
     onChange: (listener) => {
       const ends = sources.map((source) => source.onChange(listener));

@@ -19,6 +19,8 @@ export interface PodSource {
   /** undefined when the source does not know the pod. */
   find(pod: PodName): PodFacts | undefined;
   phaseOf(pod: PodName): PodPhase;
+  /** Its `deleted` is what it saw happen to this very UID; other sources conclude it from a pod that is missing. */
+  readonly seesDeletions?: boolean;
   /** Called after each change; returns the function that ends it. */
   onChange(listener: () => void): () => void;
   close(): void;

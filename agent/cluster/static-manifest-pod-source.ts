@@ -1,7 +1,7 @@
 // Static pods: the manifests in the kubelet's staticPodPath.
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { describeError } from '../../lib/errors.ts';
+import { describeError, isErrno } from '../../lib/errors.ts';
 import type { PodFacts } from '../model/pod.ts';
 import { FilePodView, type PodMatch, type ReadPods } from './file-pod-view.ts';
 import { readManifestFile } from './file-read.ts';
@@ -42,7 +42,8 @@ async function readManifests(folder: string): Promise<ReadPods> {
       }
     }
   } catch (error) {
-    problems.push(`${folder}: ${describeError(error)}`);
+    // To the kubelet, too, a folder that does not exist is one without manifests (pkg/kubelet/config/file.go).
+    if (!isErrno(error, 'ENOENT')) problems.push(`${folder}: ${describeError(error)}`);
   }
   // Manifests never name every pod of the host: those of the API server are not among them.
   const read: ReadPods = { pods, complete: false };

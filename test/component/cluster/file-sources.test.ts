@@ -114,6 +114,18 @@ t.test('static pods are known by their name on the node', async (t) => {
   t.equal(source.phaseOf(pod('2', 'from-the-api-server')), 'unknown', 'nothing is known of other pods');
 });
 
+t.test('a folder that does not exist has no static pods, and one that appears is read', async (t) => {
+  const folder = path.join(await folderFor(t), 'manifests');
+  const source = await startStaticManifestPodSource({ folder, nodeName: 'n', onError, settleMs: 50 });
+  t.teardown(() => source.close());
+  t.equal(source.status().problem, undefined);
+  await mkdir(folder);
+  await writeFile(path.join(folder, 'etcd.yaml'), manifest('etcd'));
+  await becomes(source, pod('1', 'etcd-n'), 'present');
+  await rm(folder, { recursive: true });
+  await becomes(source, pod('1', 'etcd-n'), 'deleted');
+});
+
 t.test('after a manifest was edited neither pod of that name is held for ever', async (t) => {
   const folder = await folderFor(t);
   await writeFile(path.join(folder, 'etcd.yaml'), manifest('etcd'));

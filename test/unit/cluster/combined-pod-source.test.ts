@@ -14,8 +14,15 @@ const facts: PodFacts = {
   finished: false,
 };
 
-function source(phase: PodPhase, more: { readonly problem?: string; readonly knows?: boolean } = {}): PodSource {
+interface More {
+  readonly problem?: string;
+  readonly knows?: boolean;
+  readonly seesDeletions?: boolean;
+}
+
+function source(phase: PodPhase, { seesDeletions = false, ...more }: More = {}): PodSource {
   return {
+    seesDeletions,
     status: () => ({ name: phase, ageMs: 0, ...(more.problem === undefined ? {} : { problem: more.problem }) }),
     find: () => (more.knows === true ? facts : undefined),
     phaseOf: () => phase,
@@ -37,4 +44,13 @@ t.test('a pod is deleted only when no other source might know it', async (t) => 
   t.equal(phase(source('deleted'), source('unknown', { problem: 'cannot be read' })), 'unknown');
   t.equal(phase(source('deleted'), source('unknown', { knows: true })), 'unknown');
   t.equal(phase(source('deleted', { problem: 'old' })), 'deleted', 'a source judges for itself');
+});
+
+t.test('a deletion that was seen needs nobody else', async (t) => {
+  const seen = source('deleted', { seesDeletions: true });
+  t.equal(phase(seen, source('unknown', { problem: 'one manifest cannot be read' })), 'deleted');
+  t.equal(phase(source('unknown', { knows: true }), seen), 'deleted', 'a pod of the same name is another one');
+  t.equal(phase(seen, source('present')), 'present');
+  const blind = source('unknown', { problem: 'not reached', seesDeletions: true });
+  t.equal(phase(source('deleted'), blind), 'unknown');
 });
