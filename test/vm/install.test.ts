@@ -1,16 +1,14 @@
 // `holdfast install`, an upgrade and `holdfast uninstall` on a machine with systemd, containerd and running pods. The
 // kubelet is a stand-in: a program under systemd that connects to the endpoint it was given, four times a second, and
 // writes down every connection that is refused.
-import { create } from '@bufbuild/protobuf';
 import t, { type Test } from 'tap';
 import { CriClient } from '../../agent/cli/quickstart/cri-client.ts';
 import { pollUntil } from '../../agent/cli/quickstart/poll.ts';
-import { callUnary, connectUnix } from '../../lib/grpc-client.ts';
-import { Leases, ListRequestSchema } from '../../proto/gen/wire/containerd/leases/v1/leases_pb.ts';
 import { neighbour, somePod } from '../integration/lifecycle/pods.ts';
 import { PRODUCT_DIRECTORY, PRODUCT_LABEL } from './machine/guest-files.ts';
 import { type Machine, NEEDS_ROOT, startMachine } from './machine/machine.ts';
 import { TWO_NODES } from './machine/shapes.ts';
+import { leasesOf } from './node/kept-layers.ts';
 import { kubeletHost } from './node/kubelet-host.ts';
 import { PATIENCE_MS } from './node/node.ts';
 
@@ -76,17 +74,6 @@ sed -i '/"@kubernetes/d' ${PRODUCT}/package.json
 chmod +x /usr/local/bin/kubelet
 systemctl daemon-reload
 systemctl enable --quiet --now kubelet.service`);
-}
-
-async function leasesOf(machine: Machine): Promise<readonly string[]> {
-  const client = connectUnix(machine.socket('/run/containerd/containerd.sock'));
-  try {
-    const request = create(ListRequestSchema, { filters: ['labels."holdfast.dev/pod-uid"'] });
-    const options = { timeoutMs: 60_000, metadata: { 'containerd-namespace': 'k8s.io' } };
-    return (await callUnary(client, Leases.method.list, request, options)).leases.map(({ id }) => id);
-  } finally {
-    client.close();
-  }
 }
 
 /** All that an installation could leave: files, units, the group, leases; what systemd-sysusers itself leaves does not count. */
