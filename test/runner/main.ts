@@ -1,7 +1,8 @@
 // `npm test`: runs the test files with tap, prints a line for each as it ends, then every failure, every skip with its
 // reason, and the closing line. The exit code is 0 only when nothing failed.
 //
-//   npm test [-- FILE|FOLDER…]      without them: all that .taprc includes; options (--jobs=1) go to tap
+//   npm test [-- FILE|FOLDER…]      without them: all that .taprc includes, or all below --below=FOLDER; other options
+//                                   (--jobs=1) go to tap
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, statSync } from 'node:fs';
@@ -11,6 +12,7 @@ import { stringify } from 'yaml';
 import { closingLine, type Summary, summarizeFile, total } from './results.ts';
 import { tapStream } from './tap-stream.ts';
 
+const BELOW = '--below=';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 function printFile(name: string, summary: Summary): void {
@@ -32,6 +34,14 @@ function testFiles(argument: string): readonly string[] {
     .map((name) => join(argument, name));
 }
 
+/** The arguments for tap: options as they are, folders as their files; `--below` counts where no file is named. */
+function tapArguments(given: readonly string[]): readonly string[] {
+  const below = given.filter((argument) => argument.startsWith(BELOW)).map((argument) => argument.slice(BELOW.length));
+  const rest = given.filter((argument) => !argument.startsWith(BELOW));
+  const isSelected = rest.some((argument) => !argument.startsWith('-'));
+  return [...rest, ...(isSelected ? [] : below)].flatMap(testFiles);
+}
+
 const summaries: Summary[] = [];
 const parser = tapStream((file) => {
   const summary = summarizeFile(file);
@@ -40,7 +50,7 @@ const parser = tapStream((file) => {
 });
 const tap = spawn(
   process.execPath,
-  ['node_modules/tap/dist/esm/run.mjs', 'run', '--reporter=tap', ...process.argv.slice(2).flatMap(testFiles)],
+  ['node_modules/tap/dist/esm/run.mjs', 'run', '--reporter=tap', ...tapArguments(process.argv.slice(2))],
   {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'inherit'],
