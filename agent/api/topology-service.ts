@@ -30,7 +30,7 @@ export function topologyHandlers(view: TopologyView, changes: Changes): Handlers
         await changes.after(version, signal);
       }
     },
-    listAllocations: async () => view.allocations(),
-    planPlacement: async (request) => view.planPlacement(request),
+    listAllocations: async () => ({ ...view.allocations(), version: changes.version }),
+    planPlacement: async (request) => ({ ...view.planPlacement(request), version: changes.version }),
   };
 }
