@@ -227,13 +227,15 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
     podSourceLine(outside),
     ...features.flatMap((feature) => feature.status?.() ?? []),
   ];
-  const view = createTopologyView(config.nodeName, outside.topology, config.cpuset.enabled ? cpuset : undefined);
+  const placing = config.cpuset.enabled ? cpuset : undefined;
+  const view = createTopologyView({ nodeName: config.nodeName, topology: outside.topology, placing, changes });
+  const requireKnown = (): void => {
+    if (placing !== undefined) upkeep.requireRecovered();
+  };
   /** CPUs go offline and come online; the kernel tells nobody, so the host is read again. */
   const refreshTopology = async (signal: AbortSignal): Promise<void> => {
     const { topology } = await readHostTopology(config.paths.hostRoot, signal);
-    if (!view.replace(topology)) return;
-    await cpuset.topologyChanged(topology);
-    changes.announce();
+    await view.replace(topology);
   };
   const admin = adminHandlers({
     version,
@@ -267,7 +269,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
       sockets = await openSockets({
         directory: config.paths.run,
         agentServices: [implement(Lifecycle, lifecycleHandlers(pipeline, upkeep)), implement(Admin, admin)],
-        topologyServices: [implement(Topology, topologyHandlers(view, changes))],
+        topologyServices: [implement(Topology, topologyHandlers(view, changes, requireKnown))],
         topologyGroupId: await groupId(TOPOLOGY_GROUP),
         onFinished: recordCalls(metrics, logger),
       });

@@ -1,5 +1,12 @@
 // grpc-js services and clients from protobuf-es descriptors: one set of generated code for both sides.
-import { type DescMethod, type DescService, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import {
+  type DescMethod,
+  type DescService,
+  fromBinary,
+  type Message,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
 import type { MethodDefinition, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 
 /** CRI's own limit, in both directions (bytes). */
@@ -18,6 +25,25 @@ export const LOCAL_CHANNEL_OPTIONS = {
   'grpc.use_local_subchannel_pool': 1,
 } as const;
 
+/** Messages that go out many times, with their bytes once they have gone out. */
+const sharedMessages = new WeakMap<Message, { bytes?: Buffer }>();
+
+/**
+ * For a message that many callers get: it is encoded when it is first sent, and not again. Nobody may change it later.
+ * @returns the message
+ */
+export function encodeOnce<Shared extends Message>(message: Shared): Shared {
+  sharedMessages.set(message, {});
+  return message;
+}
+
+function encode<Method extends DescMethod>(method: Method, message: MessageShape<Method['output']>): Buffer {
+  const shared = sharedMessages.get(message);
+  if (shared === undefined) return Buffer.from(toBinary(method.output, message));
+  shared.bytes ??= Buffer.from(toBinary(method.output, message));
+  return shared.bytes;
+}
+
 /**
  * The grpc-js definition of one method.
  * @param servicePath - full service name when it differs from the descriptor's (runtime.v1alpha2)
@@ -32,7 +58,7 @@ export function methodDefinition<Method extends DescMethod>(
     responseStream: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
     requestSerialize: (message) => Buffer.from(toBinary(method.input, message)),
     requestDeserialize: (wire) => fromBinary(method.input, wire) as MessageShape<Method['input']>,
-    responseSerialize: (message) => Buffer.from(toBinary(method.output, message)),
+    responseSerialize: (message) => encode(method, message),
     responseDeserialize: (wire) => fromBinary(method.output, wire) as MessageShape<Method['output']>,
   };
 }

@@ -1,5 +1,4 @@
 // Between grpc-js's callbacks and our async handlers: cancellation becomes an AbortSignal, what is thrown a status.
-import { once } from 'node:events';
 import { create, type DescMethod, type Message } from '@bufbuild/protobuf';
 import {
   type handleBidiStreamingCall,
@@ -56,6 +55,27 @@ function signalOf(
   return { signal: controller.signal, release: () => shutdown.removeEventListener('abort', stop) };
 }
 
+/**
+ * Resolves when HTTP/2 has taken the message for its connection: a reader that does not keep up holds the handler up, and
+ * one message is all that waits for it. The stream's own buffer would hold sixteen, each older than the last.
+ */
+function written(
+  call: ServerWritableStream<unknown, Message> | ServerDuplexStream<unknown, Message>,
+  message: Message,
+  signal: AbortSignal,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    // Of a call that has ended the callback is never called.
+    const stop = (): void => reject(signal.reason);
+    signal.addEventListener('abort', stop, { once: true });
+    call.write(message, (error: Error | null | undefined) => {
+      signal.removeEventListener('abort', stop);
+      if (error) reject(error);
+      else resolve();
+    });
+  });
+}
+
 /** The grpc-js handler for a method. Client streaming is not adapted: no service of ours has it. */
 export function adaptHandler(method: DescMethod, handler: AnyHandler, options: AdapterOptions): UntypedHandleCall {
   const begin = (call: Cancellable): { readonly signal: AbortSignal; readonly finish: (error?: unknown) => void } => {
@@ -99,8 +119,7 @@ export function adaptHandler(method: DescMethod, handler: AnyHandler, options: A
       try {
         for await (const item of handler(request, { signal }) as AsyncIterable<Record<string, unknown>>) {
           signal.throwIfAborted();
-          // A reader that does not keep up holds the handler up; nothing is queued for it.
-          if (!call.write(create(method.output, item))) await once(call, 'drain', { signal });
+          await written(call, create(method.output, item), signal);
         }
         finish();
         call.end();

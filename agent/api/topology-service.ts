@@ -1,36 +1,45 @@
 // The Topology service: read-only, for schedulers and the holdfast command.
-import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
-import type {
-  HostTopologySchema,
-  ListAllocationsResponseSchema,
-  PlanPlacementRequestSchema,
-  PlanPlacementResponseSchema,
-  Topology,
-} from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Topology } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
 import type { Changes } from './changes.ts';
 import type { Handlers } from './handlers.ts';
+import type { TopologyView } from './topology-view.ts';
 
-/** Where the answers come from. None of them changes anything. */
-export interface TopologyView {
-  /** @param version - goes into the message */
-  topology(version: bigint): MessageInitShape<typeof HostTopologySchema>;
-  allocations(): MessageInitShape<typeof ListAllocationsResponseSchema>;
-  planPlacement(
-    request: MessageShape<typeof PlanPlacementRequestSchema>,
-  ): MessageInitShape<typeof PlanPlacementResponseSchema>;
-}
+/**
+ * Between two messages to one watcher: the creation of a pod is several changes, and 200 watchers need not be told of
+ * each. A change that comes after a pause goes out at once.
+ */
+const BETWEEN_MESSAGES_MS = 20;
 
-export function topologyHandlers(view: TopologyView, changes: Changes): Handlers<typeof Topology> {
+/** @param requireKnown - throws while it is not yet known what is handed out: everything would look free */
+export function topologyHandlers(
+  view: TopologyView,
+  changes: Changes,
+  requireKnown: () => void,
+): Handlers<typeof Topology> {
   return {
-    getTopology: async () => view.topology(changes.version),
+    getTopology: async () => {
+      requireKnown();
+      return view.snapshot().topology;
+    },
     watchTopology: async function* (_request, { signal }) {
       for (;;) {
-        const { version } = changes;
-        yield view.topology(version);
+        requireKnown();
+        const { version, topology } = view.snapshot();
+        yield topology;
+        const sentAt = performance.now();
         await changes.after(version, signal);
+        const early = sentAt + BETWEEN_MESSAGES_MS - performance.now();
+        if (early > 0) await sleep(early, undefined, { signal });
       }
     },
-    listAllocations: async () => ({ ...view.allocations(), version: changes.version }),
-    planPlacement: async (request) => ({ ...view.planPlacement(request), version: changes.version }),
+    listAllocations: async () => {
+      requireKnown();
+      return view.snapshot().allocations;
+    },
+    planPlacement: async (request) => {
+      requireKnown();
+      return view.planPlacement(request);
+    },
   };
 }

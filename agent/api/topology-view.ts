@@ -1,44 +1,98 @@
-// The topology service's answers: the host as last read, with what is handed out on it.
-import { equals } from '@bufbuild/protobuf';
+// What the topology service shows: the host as last read, with what is handed out on it. Both messages of a version are
+// made from one state, at the first look at that version, and shared by everybody who looks later.
+import { create, equals, type MessageInitShape, type MessageShape } from '@bufbuild/protobuf';
 import { HoldfastError } from '../../lib/errors.ts';
-import { HostTopologySchema } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import { encodeOnce } from '../../lib/grpc.ts';
+import {
+  type HostTopology as HostTopologyMessage,
+  HostTopologySchema,
+  type ListAllocationsResponse,
+  ListAllocationsResponseSchema,
+  type PlanPlacementRequestSchema,
+  type PlanPlacementResponseSchema,
+} from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
 import type { AllocationView } from '../model/allocation-view.ts';
 import type { HostTopology } from '../model/host-topology.ts';
 import { publishTopology, unallocated } from '../topology/publish.ts';
-import type { TopologyView } from './topology-service.ts';
+import type { Changes } from './changes.ts';
 
-/** The feature that hands out CPUs and memory. */
-export interface Placing extends Pick<TopologyView, 'allocations' | 'planPlacement'> {
+/** The state of one version. Nobody may change the messages: they are shared. */
+export interface TopologySnapshot {
+  readonly version: bigint;
+  readonly topology: HostTopologyMessage;
+  readonly allocations: ListAllocationsResponse;
+}
+
+type PlanPlacement = (
+  request: MessageShape<typeof PlanPlacementRequestSchema>,
+) => MessageInitShape<typeof PlanPlacementResponseSchema>;
+
+/** The feature that hands out CPUs and memory. Its answers are those of the moment, without a wait in between. */
+export interface Placing {
   view(): AllocationView;
+  allocations(): MessageInitShape<typeof ListAllocationsResponseSchema>;
+  readonly planPlacement: PlanPlacement;
+  /**
+   * The host has other CPUs or nodes now.
+   * @param onMoved - called in the moment in which {@link view} begins to show them, before that is announced
+   */
+  topologyChanged(topology: HostTopology, onMoved: () => void): Promise<void>;
+}
+
+/** Where the topology service's answers come from. Reading changes nothing. */
+export interface TopologyView {
+  /** The present state. */
+  snapshot(): TopologySnapshot;
+  readonly planPlacement: PlanPlacement;
 }
 
 export interface HostView extends TopologyView {
-  /**
-   * The host was read again.
-   * @returns whether anything that callers can see has changed
-   */
-  replace(host: HostTopology): boolean;
+  /** The host was read again: what callers can see of it is shown and announced, when it has changed. */
+  replace(host: HostTopology): Promise<void>;
 }
 
-/** @param placing - undefined where nothing is handed out: the feature is turned off */
-export function createTopologyView(nodeName: string, first: HostTopology, placing: Placing | undefined): HostView {
-  let host = first;
-  const publish = (of: HostTopology, version: bigint) =>
+export interface TopologyViewOptions {
+  readonly nodeName: string;
+  readonly topology: HostTopology;
+  /** Undefined where nothing is handed out: the feature is turned off. */
+  readonly placing: Placing | undefined;
+  readonly changes: Changes;
+}
+
+export function createTopologyView({ nodeName, topology, placing, changes }: TopologyViewOptions): HostView {
+  let host = topology;
+  let latest: TopologySnapshot | undefined;
+  const publish = (of: HostTopology, version: bigint): HostTopologyMessage =>
     publishTopology(of, placing?.view() ?? unallocated(of), { version, nodeName });
   return {
-    topology: (version) => publish(host, version),
-    allocations: () => placing?.allocations() ?? {},
+    snapshot: () => {
+      const { version } = changes;
+      if (latest?.version === version) return latest;
+      const allocations = create(ListAllocationsResponseSchema, { ...placing?.allocations(), version });
+      latest = {
+        version,
+        topology: encodeOnce(publish(host, version)),
+        allocations: encodeOnce(allocations),
+      };
+      return latest;
+    },
     planPlacement: (request) => {
-      if (placing !== undefined) return placing.planPlacement(request);
+      if (placing !== undefined) return { ...placing.planPlacement(request), version: changes.version };
       throw new HoldfastError(
         'PRECONDITION',
         'nothing is placed on this node: cpuset.enabled is false in its configuration',
       );
     },
-    replace: (now) => {
-      const changed = !equals(HostTopologySchema, publish(host, 0n), publish(now, 0n));
-      host = now;
-      return changed;
+    replace: async (now) => {
+      if (equals(HostTopologySchema, publish(host, 0n), publish(now, 0n))) return;
+      const show = (): void => {
+        host = now;
+      };
+      if (placing !== undefined) await placing.topologyChanged(now, show);
+      else {
+        show();
+        changes.announce();
+      }
     },
   };
 }

@@ -201,7 +201,7 @@ export class Applier {
   #gone(member: Member): void {
     member.cgroup = undefined;
     member.written = undefined;
-    if (mayRun(member)) member.state = 'exited';
+    if (mayRun(member)) this.#options.members.setState(member, 'exited');
   }
 
   /**

@@ -15,7 +15,7 @@ export interface BooksOptions {
   readonly topology: HostTopology;
   readonly reservedCpus: CpuSet;
   readonly rules: PlanRules;
-  /** Something that schedulers can see has changed. */
+  /** Something that schedulers can see has changed; called before anything else can run. */
   readonly onChange: () => void;
 }
 
@@ -63,14 +63,16 @@ export class Books {
         if (next === before) return before;
         if (next === undefined) this.#ledger.delete(uid);
         else this.#ledger.set(next);
+        // What is shown is what is planned on from now on: whoever plans next must not learn later of it.
+        this.#options.onChange();
         try {
           const changes = recordOf(uid, before, next);
           if (changes.length > 0) await this.#options.store.commit(changes);
         } catch (error) {
           this.#ledger.restore(uid, before);
+          this.#options.onChange();
           throw error;
         }
-        this.#options.onChange();
         return next;
       },
       signal,
@@ -97,12 +99,16 @@ export class Books {
     });
   }
 
-  /** The host has other CPUs or nodes now; every holding stays. */
-  async moveTo(topology: HostTopology): Promise<void> {
+  /**
+   * The host has other CPUs or nodes now; every holding stays.
+   * @param onMoved - called together with the change
+   */
+  async moveTo(topology: HostTopology, onMoved: () => void = () => {}): Promise<void> {
     await this.#mutex.run('', async () => {
       const ledger = this.#emptyLedger(topology);
       for (const holding of this.#ledger.holdings()) ledger.set(holding);
       this.#ledger = ledger;
+      onMoved();
       this.#options.onChange();
     });
   }

@@ -68,7 +68,7 @@ export class CpusetFeature implements Feature {
   readonly name = 'cpuset';
   readonly #parts: CpusetParts;
   readonly #books: Books;
-  readonly #members = new Members();
+  readonly #members: Members;
   readonly #teller: Teller;
   readonly #applier: Applier;
   readonly #pool: SharedPool;
@@ -83,7 +83,7 @@ export class CpusetFeature implements Feature {
     const { store, runtime, topology, cgroups, logger, options, onChange, publishMask } = parts;
     const { reservedCpus } = options;
     const books = new Books({ store, topology, reservedCpus, rules: options, onChange });
-    const members = this.#members;
+    const members = new Members(onChange);
     const metrics = registerMetrics(parts.registry, {
       exclusiveCpus: () => books.ledger.holdings().reduce((sum, { cpus }) => sum + cpus.size, 0),
       sharedCpus: () => books.ledger.pool().size,
@@ -104,6 +104,7 @@ export class CpusetFeature implements Feature {
       reach,
     });
     this.#parts = parts;
+    this.#members = members;
     this.#inCreation = new InCreation(runtime);
     this.#books = books;
     this.#teller = teller;
@@ -167,7 +168,7 @@ export class CpusetFeature implements Feature {
       member = memberFrom(listed, this.#teller.stored().get(container.id));
       this.#members.put(member);
     }
-    member.state = 'running';
+    this.#members.setState(member, 'running');
     const repaired = await this.#applier.check(member);
     if (repaired.length > 0) this.#parts.logger.warn({ repaired }, 'put back CPUs that something else changed');
     this.#teller.request(member);
@@ -226,9 +227,12 @@ export class CpusetFeature implements Feature {
     });
   }
 
-  /** The host has other CPUs or nodes now. */
-  async topologyChanged(topology: HostTopology): Promise<void> {
-    await this.#books.moveTo(topology);
+  /**
+   * The host has other CPUs or nodes now.
+   * @param onMoved - called in the moment in which {@link view} begins to show them
+   */
+  async topologyChanged(topology: HostTopology, onMoved: () => void = () => {}): Promise<void> {
+    await this.#books.moveTo(topology, onMoved);
     this.#pool.spreadLater();
   }
 

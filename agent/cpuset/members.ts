@@ -14,6 +14,7 @@ export interface Member {
   readonly name: string;
   /** Memory nodes that it was bound to at creation; they stay for its whole life. */
   readonly mems: CpuSet | undefined;
+  /** Changed by {@link Members.setState} alone: who reads the listing must learn of it. */
   state: ContainerState;
   /** Where it is; found once it runs. */
   cgroup: ContainerCgroup | undefined;
@@ -56,20 +57,42 @@ export function describeMember({ namespace, podName, name, id }: Member): string
   return `${namespace}/${podName}/${name} (${id.slice(0, 12)})`;
 }
 
+/** What ListAllocations shows: a container that has ended is on no CPU. */
+export function isShown({ state }: Pick<Member, 'state'>): boolean {
+  return state !== 'exited';
+}
+
 /** The members by container ID; those that were not made by a kubelet are never among them. */
 export class Members {
   readonly #byId = new Map<ContainerId, Member>();
+  readonly #onChange: () => void;
+
+  /** @param onChange - called in the moment in which members that are shown come or go */
+  constructor(onChange: () => void) {
+    this.#onChange = onChange;
+  }
 
   get(id: ContainerId): Member | undefined {
     return this.#byId.get(id);
   }
 
   put(member: Member): void {
-    if (member.podUid !== '') this.#byId.set(member.id, member);
+    if (member.podUid === '') return;
+    const before = this.#byId.get(member.id);
+    this.#byId.set(member.id, member);
+    if (isShown(member) || (before !== undefined && isShown(before))) this.#onChange();
   }
 
   delete(id: ContainerId): void {
+    const before = this.#byId.get(id);
     this.#byId.delete(id);
+    if (before !== undefined && isShown(before)) this.#onChange();
+  }
+
+  setState(member: Member, state: ContainerState): void {
+    const before = isShown(member);
+    member.state = state;
+    if (before !== isShown(member) && this.#byId.get(member.id) === member) this.#onChange();
   }
 
   ids(): ReadonlySet<ContainerId> {
@@ -96,8 +119,8 @@ export class Members {
       // One that was seen to be gone does not come back to life because the runtime does not know.
       else if (known.state === 'exited' && container.state === 'unknown') continue;
       // A start that we were told of is newer than the listing.
-      else if (known.state !== 'running' || container.state === 'exited') known.state = container.state;
+      else if (known.state !== 'running' || container.state === 'exited') this.setState(known, container.state);
     }
-    for (const id of before) if (!present.has(id)) this.#byId.delete(id);
+    for (const id of before) if (!present.has(id)) this.delete(id);
   }
 }

@@ -9,7 +9,7 @@ import { bytes } from '../model/quantity.ts';
 import type { PodHolding } from './holding.ts';
 import type { Ledger } from './ledger.ts';
 import { cpusWhere } from './machine.ts';
-import { describeMember, type Member } from './members.ts';
+import { describeMember, isShown, type Member } from './members.ts';
 import { formatMemory } from './plan-reasons.ts';
 
 export function allocationView({ room, machine }: Ledger): AllocationView {
@@ -49,8 +49,7 @@ export function listAllocations(
     pods.set(uid, { namespace, name, containers: new Set(containers.keys()) });
   }
   const mems = new Map<string, string>();
-  for (const { podUid, namespace, podName, name, mems: bound, state } of members) {
-    if (state === 'exited') continue;
+  for (const { podUid, namespace, podName, name, mems: bound } of members.filter(isShown)) {
     const pod = pods.get(podUid) ?? { namespace, name: podName, containers: new Set<string>() };
     pods.set(podUid, pod);
     pod.containers.add(name);

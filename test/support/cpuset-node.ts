@@ -138,6 +138,8 @@ export interface NodeOptions {
   readonly topology: HostTopology;
   readonly reservedCpus?: CpuSet;
   readonly strategy?: 'spread' | 'pack';
+  /** Told of every change that schedulers can see. */
+  readonly onChange?: () => void;
 }
 
 export class CpusetNode {
@@ -216,7 +218,7 @@ export class CpusetNode {
         if (this.maskFailure !== undefined) throw this.maskFailure;
         if (!dead) this.masks.push(cpus.toString());
       },
-      onChange: () => {},
+      onChange: this.#options.onChange ?? (() => {}),
       failpoint: async (name) => {
         if (dead || name !== failpoint) {
           if (dead) await new Promise(() => undefined);
