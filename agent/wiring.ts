@@ -17,6 +17,7 @@ import { createRegistry, type MetricsServer, serveMetrics } from './api/metrics-
 import { type AgentSockets, openSockets } from './api/sockets.ts';
 import { topologyHandlers } from './api/topology-service.ts';
 import { createTopologyView } from './api/topology-view.ts';
+import { VersionReserve } from './api/version-reserve.ts';
 import { readKubeletConfig } from './cluster/kubelet-config.ts';
 import { openPodSource } from './cluster/open-pod-source.ts';
 import { configToPlain } from './config/format.ts';
@@ -211,7 +212,14 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
   const metrics = createRegistry();
   const outside = await openOutside(options, metrics);
   const { store, podSource, runtime } = outside;
-  const changes = new Changes();
+  const versions = new VersionReserve({
+    store,
+    now: Date.now,
+    onProblem: (error) => logger.warn({ error: describeError(error) }, 'topology versions could not be reserved'),
+  });
+  versions.use(versions.first);
+  await versions.settled();
+  const changes = new Changes({ first: versions.first, onVersion: (version) => versions.use(version) });
   const { cpuset, reuse } = buildFeatures(options, outside, metrics, changes);
   // The layer is handed over last: whatever can still refuse a container comes before it. Turned off, cpuset leaves every
   // cgroup alone; reuse still looks after the layers that it has, and no pod gets a new one.
@@ -296,6 +304,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
       await metricsServer?.close();
       podSource.close();
       runtime.close();
+      await versions.settled();
       await store.close();
     },
   };
