@@ -15,6 +15,7 @@ import { implement } from './api/grpc-server.ts';
 import { lifecycleHandlers } from './api/lifecycle-service.ts';
 import { createRegistry, type MetricsServer, serveMetrics } from './api/metrics-server.ts';
 import { type AgentSockets, openSockets } from './api/sockets.ts';
+import { TcpEndpoint } from './api/tcp-endpoint.ts';
 import { topologyHandlers } from './api/topology-service.ts';
 import { createTopologyView } from './api/topology-view.ts';
 import { VersionReserve } from './api/version-reserve.ts';
@@ -230,9 +231,12 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
   let sockets: AgentSockets | undefined;
   let metricsServer: MetricsServer | undefined;
   const jobs: Job[] = [];
+  const onFinished = recordCalls(metrics, logger);
+  const tcp = new TcpEndpoint({ config: config.topologyApi, logger, metrics, onFinished, signal: shutdown });
 
   const status = (): readonly StatusLine[] => [
     podSourceLine(outside),
+    ...tcp.status(),
     ...features.flatMap((feature) => feature.status?.() ?? []),
   ];
   const placing = config.cpuset.enabled ? cpuset : undefined;
@@ -279,7 +283,8 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
         agentServices: [implement(Lifecycle, lifecycleHandlers(pipeline, upkeep)), implement(Admin, admin)],
         topologyServices: [implement(Topology, topologyHandlers(view, changes, requireKnown))],
         topologyGroupId: await groupId(TOPOLOGY_GROUP),
-        onFinished: recordCalls(metrics, logger),
+        tcp,
+        onFinished,
       });
     },
     recover: async (signal) => {

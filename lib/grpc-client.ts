@@ -1,8 +1,11 @@
-// Unary and server-streaming calls of grpc-js as promises: cancelled by an AbortSignal, always with a deadline.
+// Clients for unix sockets and TCP; unary and server-streaming calls of grpc-js as promises: cancelled by an AbortSignal,
+// always with a deadline.
+import { isIP } from 'node:net';
+import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import type { DescMethod, MessageShape } from '@bufbuild/protobuf';
 import { Client, credentials, Metadata, type ServiceError, type status } from '@grpc/grpc-js';
 import { HoldfastError } from './errors.ts';
-import { LOCAL_CHANNEL_OPTIONS, methodDefinition } from './grpc.ts';
+import { LOCAL_CHANNEL_OPTIONS, MAX_MESSAGE_BYTES, methodDefinition } from './grpc.ts';
 
 export interface CallOptions {
   /** Milliseconds until the call is given up. */
@@ -16,6 +19,52 @@ export interface CallOptions {
 /** A client for a unix socket; it connects at the first call and again whenever it has to. */
 export function connectUnix(socketPath: string): Client {
   return new Client(`unix:${socketPath}`, credentials.createInsecure(), LOCAL_CHANNEL_OPTIONS);
+}
+
+/** PEM. */
+export interface ClientTls {
+  /** Authorities that the server's certificate must be signed by. */
+  readonly ca: Buffer;
+  readonly cert: Buffer;
+  readonly key: Buffer;
+  /** What the server's certificate must be for, when it is not the host of the address. */
+  readonly serverName?: string;
+}
+
+/** A ping after this long without an answer; whoever was cut off from the server learns of it. */
+const KEEPALIVE_MS = 30_000;
+const KEEPALIVE_TIMEOUT_MS = 10_000;
+
+/**
+ * A client for `HOST:PORT`; it connects at the first call and again whenever it has to.
+ * @param tls - undefined: without TLS, for this host alone
+ * @throws Error of OpenSSL when the certificates cannot be used
+ */
+export function connectTcp(address: string, tls: ClientTls | undefined): Client {
+  const identity = tls === undefined ? undefined : expectedIdentity(address, tls.serverName);
+  const verify = identity === undefined ? {} : { checkServerIdentity: identity.check };
+  const security =
+    tls === undefined ? credentials.createInsecure() : credentials.createSsl(tls.ca, tls.key, tls.cert, verify);
+  return new Client(address, security, {
+    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+    'grpc.keepalive_time_ms': KEEPALIVE_MS,
+    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+    'grpc.use_local_subchannel_pool': 1,
+    ...(identity === undefined ? {} : { 'grpc.ssl_target_name_override': identity.sni }),
+  });
+}
+
+/**
+ * Whom the server must prove to be. An address is compared with the addresses in the certificate, and must not be sent as
+ * a name (RFC 6066), which grpc-js would do: the name that is sent then says nothing.
+ */
+function expectedIdentity(address: string, serverName: string | undefined) {
+  const host = /^\[(.*)\]:\d+$/.exec(address)?.[1] ?? address.replace(/:\d+$/, '');
+  const expected = serverName ?? host;
+  return {
+    sni: isIP(expected) === 0 ? expected : 'unnamed.invalid',
+    check: (_sent: string, certificate: PeerCertificate) => checkServerIdentity(expected, certificate),
+  };
 }
 
 /**

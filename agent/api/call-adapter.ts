@@ -9,7 +9,8 @@ import {
   status,
   type UntypedHandleCall,
 } from '@grpc/grpc-js';
-import { HoldfastError } from '../../lib/errors.ts';
+import { describeError, HoldfastError } from '../../lib/errors.ts';
+import { methodDefinition } from '../../lib/grpc.ts';
 import { toServiceError } from '../../lib/grpc-status.ts';
 import type { CallContext } from './handlers.ts';
 
@@ -76,7 +77,45 @@ function written(
   });
 }
 
-/** The grpc-js handler for a method. Client streaming is not adapted: no service of ours has it. */
+/** A request that is no message of its type. grpc-js would answer INTERNAL, as if the mistake were ours. */
+class Undecodable {
+  readonly error: unknown;
+
+  constructor(error: unknown) {
+    this.error = error;
+  }
+}
+
+/** @throws HoldfastError INVALID_REQUEST */
+function decoded<Request>(request: Request | Undecodable, method: DescMethod): Request {
+  if (!(request instanceof Undecodable)) return request;
+  const why = describeError(request.error);
+  throw new HoldfastError('INVALID_REQUEST', `the request is not a message of type ${method.input.typeName}: ${why}`);
+}
+
+async function* decodedAll<Request>(
+  requests: AsyncIterable<Request | Undecodable>,
+  method: DescMethod,
+): AsyncGenerator<Request, void, undefined> {
+  for await (const request of requests) yield decoded(request, method);
+}
+
+/** The definition of a method whose handler comes from {@link adaptHandler}. */
+export function servedMethod(method: DescMethod, servicePath: string) {
+  const definition = methodDefinition(method, servicePath);
+  return {
+    ...definition,
+    requestDeserialize: (wire: Buffer): unknown => {
+      try {
+        return definition.requestDeserialize(wire);
+      } catch (error) {
+        return new Undecodable(error);
+      }
+    },
+  };
+}
+
+/** The grpc-js handler for a method, defined by {@link servedMethod}. Client streaming is not adapted: no service of ours has it. */
 export function adaptHandler(method: DescMethod, handler: AnyHandler, options: AdapterOptions): UntypedHandleCall {
   const begin = (call: Cancellable): { readonly signal: AbortSignal; readonly finish: (error?: unknown) => void } => {
     const startedAt = performance.now();
@@ -99,7 +138,10 @@ export function adaptHandler(method: DescMethod, handler: AnyHandler, options: A
     const { signal, finish } = begin(call);
     const answer = async (): Promise<void> => {
       try {
-        const response = create(method.output, (await handler(call.request, { signal })) as Record<string, unknown>);
+        const response = create(
+          method.output,
+          (await handler(decoded(call.request, method), { signal })) as Record<string, unknown>,
+        );
         finish();
         callback(null, response);
       } catch (error) {
@@ -117,7 +159,9 @@ export function adaptHandler(method: DescMethod, handler: AnyHandler, options: A
     const { signal, finish } = begin(call);
     const answer = async (): Promise<void> => {
       try {
-        for await (const item of handler(request, { signal }) as AsyncIterable<Record<string, unknown>>) {
+        for await (const item of handler(decoded(request, method), { signal }) as AsyncIterable<
+          Record<string, unknown>
+        >) {
           signal.throwIfAborted();
           await written(call, create(method.output, item), signal);
         }
@@ -133,7 +177,7 @@ export function adaptHandler(method: DescMethod, handler: AnyHandler, options: A
   const serverStreaming: handleServerStreamingCall<unknown, Message> = (call) => stream(call, call.request);
   const bidiStreaming: handleBidiStreamingCall<unknown, Message> = (call) => {
     // By default the end of what is read would destroy the stream, answers included.
-    stream(call, call.iterator({ destroyOnReturn: false }));
+    stream(call, decodedAll(call.iterator({ destroyOnReturn: false }), method));
   };
 
   switch (method.methodKind) {

@@ -1,12 +1,14 @@
-// gRPC servers on unix sockets: mode and group from the first moment, bounded messages, an orderly end.
+// gRPC servers over connections that somebody else accepts, and on unix sockets: mode and group from the first moment,
+// bounded messages, an orderly end.
 import { chmod, chown } from 'node:fs/promises';
 import net from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { DescService } from '@bufbuild/protobuf';
-import { Server, ServerCredentials, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import { Server, ServerCredentials, type ServerOptions, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { HoldfastError } from '../../lib/errors.ts';
-import { MAX_MESSAGE_BYTES, methodDefinition } from '../../lib/grpc.ts';
+import { MAX_MESSAGE_BYTES } from '../../lib/grpc.ts';
 import { listenUnix } from '../../lib/unix-socket.ts';
-import { adaptHandler, type FinishedCall } from './call-adapter.ts';
+import { adaptHandler, type FinishedCall, servedMethod } from './call-adapter.ts';
 import type { Handlers } from './handlers.ts';
 
 /** A service with its implementation; made by {@link implement}. */
@@ -26,12 +28,72 @@ export function implement<Service extends DescService>(
   return { service, typeName, handlers: handlers as Readonly<Record<string, unknown>> };
 }
 
-export interface ServeOptions {
-  readonly path: string;
+export interface GrpcServerOptions {
   readonly services: readonly ImplementedService[];
+  readonly onFinished: (call: FinishedCall) => void;
+  /** Over those that suit one host. */
+  readonly limits?: ServerOptions;
+}
+
+/** A gRPC server without a listener. */
+export interface GrpcServer {
+  /** Serves on the connection until it ends. */
+  accept(connection: Duplex): void;
+  /**
+   * Ends streams at once; other calls have `graceMs` milliseconds left.
+   * @param stopListening - called first; resolves when no more connections come and the last one has ended
+   */
+  close(graceMs: number, stopListening: () => Promise<void>): Promise<void>;
+}
+
+export function createGrpcServer({ services, onFinished, limits }: GrpcServerOptions): GrpcServer {
+  const shutdown = new AbortController();
+  const streamsEnd = new AbortController();
+  const server = new Server({
+    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+    'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+    // Connections never time out on one host, and channelz would keep track of each for nobody.
+    'grpc.enable_channelz': 0,
+    ...limits,
+  });
+  for (const { service, typeName, handlers } of services) {
+    const implementation: UntypedServiceImplementation = {};
+    for (const method of service.methods) {
+      const handler = handlers[method.localName];
+      if (typeof handler !== 'function')
+        throw new HoldfastError('BUG', `${typeName}/${method.name} is not implemented`);
+      implementation[method.localName] = adaptHandler(method, handler as Parameters<typeof adaptHandler>[1], {
+        shutdown: method.methodKind === 'unary' ? shutdown.signal : streamsEnd.signal,
+        onFinished,
+      });
+    }
+    const definition = service.methods.map((method) => [method.localName, servedMethod(method, typeName)] as const);
+    server.addService(Object.fromEntries(definition), implementation);
+  }
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  return {
+    accept: (connection) => injector.injectConnection(connection),
+    close: async (graceMs, stopListening) => {
+      const stopped = stopListening();
+      streamsEnd.abort();
+      const drained = new Promise<void>((resolve) => {
+        server.tryShutdown(() => resolve());
+      });
+      const timer = setTimeout(() => {
+        shutdown.abort();
+        server.forceShutdown();
+      }, graceMs);
+      await Promise.all([drained, stopped]);
+      clearTimeout(timer);
+      injector.destroy();
+    },
+  };
+}
+
+export interface ServeOptions extends GrpcServerOptions {
+  readonly path: string;
   /** Members of this group may connect too (mode 0660); without it, root alone (0600). */
   readonly groupId?: number;
-  readonly onFinished: (call: FinishedCall) => void;
 }
 
 export interface UnixServer {
@@ -45,30 +107,8 @@ export interface UnixServer {
 
 /** @throws HoldfastError PRECONDITION when another process serves on the path */
 export async function serveUnix(options: ServeOptions): Promise<UnixServer> {
-  const shutdown = new AbortController();
-  const streamsEnd = new AbortController();
-  const server = new Server({
-    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
-    'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
-    // Connections never time out on one host, and channelz would keep track of each for nobody.
-    'grpc.enable_channelz': 0,
-  });
-  for (const { service, typeName, handlers } of options.services) {
-    const implementation: UntypedServiceImplementation = {};
-    for (const method of service.methods) {
-      const handler = handlers[method.localName];
-      if (typeof handler !== 'function')
-        throw new HoldfastError('BUG', `${typeName}/${method.name} is not implemented`);
-      implementation[method.localName] = adaptHandler(method, handler as Parameters<typeof adaptHandler>[1], {
-        shutdown: method.methodKind === 'unary' ? shutdown.signal : streamsEnd.signal,
-        onFinished: options.onFinished,
-      });
-    }
-    const definition = service.methods.map((method) => [method.localName, methodDefinition(method, typeName)] as const);
-    server.addService(Object.fromEntries(definition), implementation);
-  }
-  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
-  const listener = net.createServer((socket) => injector.injectConnection(socket));
+  const server = createGrpcServer(options);
+  const listener = net.createServer((socket) => server.accept(socket));
   await listenUnix(listener, options.path, 0o600);
   try {
     if (options.groupId !== undefined) {
@@ -81,22 +121,9 @@ export async function serveUnix(options: ServeOptions): Promise<UnixServer> {
       cause,
     });
   }
-
-  const close = async (graceMs: number): Promise<void> => {
-    const closed = new Promise<void>((resolve) => {
+  const stopListening = (): Promise<void> =>
+    new Promise((resolve) => {
       listener.close(() => resolve());
     });
-    streamsEnd.abort();
-    const drained = new Promise<void>((resolve) => {
-      server.tryShutdown(() => resolve());
-    });
-    const timer = setTimeout(() => {
-      shutdown.abort();
-      server.forceShutdown();
-    }, graceMs);
-    await Promise.all([drained, closed]);
-    clearTimeout(timer);
-    injector.destroy();
-  };
-  return { path: options.path, close };
+  return { path: options.path, close: (graceMs) => server.close(graceMs, stopListening) };
 }

@@ -1,13 +1,15 @@
-// The agent's two gRPC sockets: agent.sock for the shim and root, topology.sock for everything that only reads.
+// The agent's two gRPC sockets: agent.sock for the shim and root, topology.sock for everything that only reads. What is
+// on the second is served over TCP too, where that is configured, and nothing else ever.
 import { join } from 'node:path';
 import { Health } from '../../proto/gen/wire/grpc/health/v1/health_pb.ts';
 import type { FinishedCall } from './call-adapter.ts';
 import { type ImplementedService, implement, serveUnix } from './grpc-server.ts';
 import { HealthState, healthHandlers } from './health.ts';
 import { reflectionServices } from './reflection.ts';
+import type { TcpEndpoint } from './tcp-endpoint.ts';
 
 export interface AgentSockets {
-  /** What grpc.health.v1 answers on both. */
+  /** What grpc.health.v1 answers on all of them. */
   setServing(serving: boolean): void;
   /** Calls that are under way have `graceMs` milliseconds left. */
   close(graceMs: number): Promise<void>;
@@ -19,6 +21,7 @@ export interface SocketOptions {
   readonly topologyServices: readonly ImplementedService[];
   /** Members of this group may read the topology; without it root alone. */
   readonly topologyGroupId: number | undefined;
+  readonly tcp: TcpEndpoint;
   readonly onFinished: (call: FinishedCall) => void;
 }
 
@@ -30,7 +33,7 @@ function withHealth(services: readonly ImplementedService[], health: HealthState
 
 /** @throws HoldfastError PRECONDITION when another agent serves in the directory */
 export async function openSockets(options: SocketOptions): Promise<AgentSockets> {
-  const { directory, agentServices, topologyServices, topologyGroupId, onFinished } = options;
+  const { directory, agentServices, topologyServices, topologyGroupId, tcp, onFinished } = options;
   const names = [...agentServices, ...topologyServices].map(({ typeName }) => typeName);
   const health = new HealthState(names);
   const agent = await serveUnix({
@@ -38,17 +41,19 @@ export async function openSockets(options: SocketOptions): Promise<AgentSockets>
     services: withHealth([...agentServices, ...topologyServices], health),
     onFinished,
   });
+  const readOnly = withHealth(topologyServices, health);
   const topology = await serveUnix({
     path: join(directory, 'topology.sock'),
-    services: withHealth(topologyServices, health),
+    services: readOnly,
     onFinished,
     ...(topologyGroupId === undefined ? {} : { groupId: topologyGroupId }),
   });
+  await tcp.open(readOnly);
   return {
     setServing: (serving) => health.set(serving),
     close: async (graceMs) => {
       health.set(false);
-      await Promise.all([agent.close(graceMs), topology.close(graceMs)]);
+      await Promise.all([agent.close(graceMs), topology.close(graceMs), tcp.close(graceMs)]);
     },
   };
 }

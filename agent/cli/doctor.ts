@@ -5,11 +5,13 @@ import { Command } from 'commander';
 import { pino } from 'pino';
 import { describeError } from '../../lib/errors.ts';
 import { Admin, GetStatusRequestSchema } from '../../proto/gen/holdfast/admin/v1/admin_pb.ts';
+import { readCertificates } from '../api/certificates.ts';
 import { findKubeletKubeconfig, readKubeletConfig } from '../cluster/kubelet-config.ts';
 import { apiCredentials } from '../cluster/open-pod-source.ts';
 import { probeApi } from '../cluster/probe-api.ts';
 import { configPaths, loadConfig } from '../config/load.ts';
 import type { AgentConfig } from '../config/schema.ts';
+import { topologyAddress } from '../config/topology-address.ts';
 import { readCpuAssignerFacts } from '../host/cpu-assigners.ts';
 import { describeHostFacts, readHostFacts } from '../host/host-facts.ts';
 import { type HostTree, openHostTree } from '../host/host-tree.ts';
@@ -24,6 +26,7 @@ import { checkInstallation } from './doctor-checks/installation.ts';
 import { checkKubelet } from './doctor-checks/kubelet.ts';
 import { checkPodSource } from './doctor-checks/pod-source.ts';
 import { type Answer, checkServices, type RuntimeFacts } from './doctor-checks/services.ts';
+import { checkTopologyApi } from './doctor-checks/topology-api.ts';
 import { factsOf, openHost } from './install-host.ts';
 import { formatOutput, type OutputFormat, outputOption } from './output.ts';
 
@@ -96,6 +99,15 @@ async function lookAtPodSource(
   });
 }
 
+async function lookAtTopologyApi({ topologyApi }: AgentConfig): Promise<readonly Finding[]> {
+  const { tls } = topologyApi;
+  return checkTopologyApi({
+    address: await answerOf(async () => topologyAddress(topologyApi)),
+    certificates: tls && (await answerOf(() => readCertificates(tls))),
+    now: new Date(),
+  });
+}
+
 /** Compares the host with what installing the same program again would make of it. */
 async function lookAtInstallation(signal: AbortSignal): Promise<readonly Finding[]> {
   const host = await openHost('/', true);
@@ -134,6 +146,7 @@ export async function diagnose(configFile: string | undefined, signal: AbortSign
       checkKubelet(await readKubeletConfig(tree, signal), join(config.paths.run, 'cri.sock')),
     )),
     ...(await orFinding('pod source', () => lookAtPodSource(config, tree, signal))),
+    ...(await orFinding('topology api', () => lookAtTopologyApi(config))),
     ...(await orFinding('installation', () => lookAtInstallation(signal))),
     ...(await orFinding('other node agents', async () => checkCpuAssigners(await readCpuAssignerFacts(tree, signal)))),
   ];

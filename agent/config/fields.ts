@@ -9,7 +9,7 @@ import { formatQuantity, parseBytes } from '../model/parse-quantity.ts';
 import type { Bytes } from '../model/quantity.ts';
 import { formatDuration, type Milliseconds, parseDuration } from './duration.ts';
 
-/** Where metrics are served. */
+/** Where something is served. */
 export interface ListenAddress {
   readonly host: string;
   readonly port: number;

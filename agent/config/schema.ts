@@ -114,6 +114,20 @@ export const agentConfigSchema = z.strictObject({
       report: cron.default('0 0 * * * *'),
     })
     .prefault({}),
+  topologyApi: z
+    .strictObject({
+      /** Absent: off without certificates; see topology-address.ts. */
+      address: listenAddress.optional(),
+      /** Absent: loopback addresses only. */
+      tls: z
+        .strictObject({
+          certificate: absolutePath,
+          key: absolutePath,
+          clientCa: absolutePath,
+        })
+        .optional(),
+    })
+    .prefault({}),
   metrics: z
     .strictObject({
       address: listenAddress.prefault('127.0.0.1:9571'),

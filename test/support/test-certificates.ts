@@ -18,8 +18,9 @@ export interface TestAuthority {
   /**
    * @param name - common name
    * @param alternatives - as openssl writes them: `IP:127.0.0.1,DNS:localhost`
+   * @param days - from now on; negative for one that has expired
    */
-  issue(name: string, alternatives?: string): Promise<KeyPair>;
+  issue(name: string, alternatives?: string, days?: number): Promise<KeyPair>;
 }
 
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'] as const;
@@ -31,7 +32,7 @@ export async function makeAuthority(folder: string): Promise<TestAuthority> {
   let issued = 0;
   return {
     ca: await readFile(join(folder, 'ca.crt'), 'utf8'),
-    issue: async (name, alternatives) => {
+    issue: async (name, alternatives, days = 2) => {
       issued += 1;
       const file = `issued-${issued}`;
       await openssl(folder, 'req', ...NEW_KEY, '-keyout', `${file}.key`, '-out', `${file}.csr`, '-subj', `/CN=${name}`);
@@ -39,7 +40,7 @@ export async function makeAuthority(folder: string): Promise<TestAuthority> {
         join(folder, `${file}.ext`),
         alternatives === undefined ? '' : `subjectAltName=${alternatives}\n`,
       );
-      const signing = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-set_serial', String(1000 + issued), '-days', '2'];
+      const signing = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-set_serial', String(1000 + issued), '-days', String(days)];
       const files = ['-in', `${file}.csr`, '-extfile', `${file}.ext`, '-out', `${file}.crt`];
       await openssl(folder, 'x509', '-req', ...signing, ...files);
       return {

@@ -56,7 +56,7 @@ const OUTSIDE_FOLDERS = ['agent/host/', 'agent/runtime/', 'agent/cluster/', 'age
  */
 const EDGES: ReadonlyMap<string, ReadonlySet<string>> = new Map([
   ['agent/config/', new Set(['node:fs', 'node:fs/promises', 'node:os'])],
-  ['agent/api/', new Set(['node:fs/promises', 'node:net', 'node:http', '@grpc/grpc-js'])],
+  ['agent/api/', new Set(['node:fs/promises', 'node:net', 'node:tls', 'node:http', '@grpc/grpc-js'])],
   ['agent/cli/', OUTSIDE],
   ['agent/main.ts', OUTSIDE],
   ['agent/wiring.ts', OUTSIDE],
