@@ -24,6 +24,7 @@ import { openPodSource } from './cluster/open-pod-source.ts';
 import { configToPlain } from './config/format.ts';
 import type { AgentConfig } from './config/schema.ts';
 import { createCpuset } from './cpuset/feature.ts';
+import type { DecidePolicy } from './cpuset/plan-placement.ts';
 import { openCgroups } from './host/cgroupfs.ts';
 import { groupId } from './host/groups.ts';
 import { openHostTree } from './host/host-tree.ts';
@@ -32,7 +33,7 @@ import type { Feature, StatusLine } from './lifecycle/feature.ts';
 import { Holdings } from './lifecycle/holdings.ts';
 import { LifecycleLocks } from './lifecycle/locks.ts';
 import { Pipeline } from './lifecycle/pipeline.ts';
-import type { PolicyRules } from './lifecycle/plan-policy.ts';
+import { type PolicyRules, planPolicy } from './lifecycle/plan-policy.ts';
 import { Registry } from './lifecycle/registry.ts';
 import { Subjects } from './lifecycle/subjects.ts';
 import { Upkeep } from './lifecycle/upkeep.ts';
@@ -178,7 +179,7 @@ function buildLifecycle(
   const pipeline = new Pipeline({ features, registry, subjects, holdings, locks, runtime, logger });
   const onFailure = (feature: string): void => failures.inc({ feature });
   const upkeep = new Upkeep({ features, registry, holdings, runtime, podSource, logger, onFailure });
-  return { pipeline, upkeep };
+  return { pipeline, upkeep, policyRules };
 }
 
 /** The pod source's own line of `holdfast status`. */
@@ -226,7 +227,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
   // cgroup alone; reuse still looks after the layers that it has, and no pod gets a new one.
   const features: readonly Feature[] = config.cpuset.enabled ? [cpuset, reuse] : [reuse];
   if (!config.cpuset.enabled) await rm(join(config.paths.run, SHARED_MASK_FILE), { force: true });
-  const { pipeline, upkeep } = buildLifecycle(options, outside, features, metrics);
+  const { pipeline, upkeep, policyRules } = buildLifecycle(options, outside, features, metrics);
   let runtimeName = 'runtime not seen yet';
   let sockets: AgentSockets | undefined;
   let metricsServer: MetricsServer | undefined;
@@ -240,7 +241,14 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
     ...features.flatMap((feature) => feature.status?.() ?? []),
   ];
   const placing = config.cpuset.enabled ? cpuset : undefined;
-  const view = createTopologyView({ nodeName: config.nodeName, topology: outside.topology, placing, changes });
+  const decidePolicy: DecidePolicy = (namespace, annotations) => planPolicy(namespace, annotations, policyRules).policy;
+  const view = createTopologyView({
+    nodeName: config.nodeName,
+    topology: outside.topology,
+    placing,
+    changes,
+    decidePolicy,
+  });
   const requireKnown = (): void => {
     if (placing !== undefined) upkeep.requireRecovered();
   };

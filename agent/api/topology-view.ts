@@ -11,6 +11,7 @@ import {
   type PlanPlacementRequestSchema,
   type PlanPlacementResponseSchema,
 } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import type { DecidePolicy } from '../cpuset/plan-placement.ts';
 import type { AllocationView } from '../model/allocation-view.ts';
 import type { HostTopology } from '../model/host-topology.ts';
 import { publishTopology, unallocated } from '../topology/publish.ts';
@@ -31,7 +32,10 @@ type PlanPlacement = (
 export interface Placing {
   view(): AllocationView;
   allocations(): MessageInitShape<typeof ListAllocationsResponseSchema>;
-  readonly planPlacement: PlanPlacement;
+  planPlacement(
+    request: Parameters<PlanPlacement>[0],
+    decidePolicy: DecidePolicy | undefined,
+  ): ReturnType<PlanPlacement>;
   /**
    * The host has other CPUs or nodes now.
    * @param onMoved - called in the moment in which {@link view} begins to show them, before that is announced
@@ -57,9 +61,12 @@ export interface TopologyViewOptions {
   /** Undefined where nothing is handed out: the feature is turned off. */
   readonly placing: Placing | undefined;
   readonly changes: Changes;
+  /** Which policy a pod would have; absent: what it asks for. */
+  readonly decidePolicy?: DecidePolicy;
 }
 
-export function createTopologyView({ nodeName, topology, placing, changes }: TopologyViewOptions): HostView {
+export function createTopologyView(options: TopologyViewOptions): HostView {
+  const { nodeName, topology, placing, changes, decidePolicy } = options;
   let host = topology;
   let latest: TopologySnapshot | undefined;
   const publish = (of: HostTopology, version: bigint): HostTopologyMessage =>
@@ -77,7 +84,7 @@ export function createTopologyView({ nodeName, topology, placing, changes }: Top
       return latest;
     },
     planPlacement: (request) => {
-      if (placing !== undefined) return { ...placing.planPlacement(request), version: changes.version };
+      if (placing !== undefined) return { ...placing.planPlacement(request, decidePolicy), version: changes.version };
       throw new HoldfastError(
         'PRECONDITION',
         'nothing is placed on this node: cpuset.enabled is false in its configuration',

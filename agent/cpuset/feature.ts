@@ -36,7 +36,7 @@ import type { Ledger, Seat } from './ledger.ts';
 import { type Member, Members, mayRun, memberFrom } from './members.ts';
 import { type CpusetMetrics, registerMetrics } from './metrics.ts';
 import { type PlacingOptions, placeContainer, placePod } from './placing.ts';
-import { planPlacement } from './plan-placement.ts';
+import { type DecidePolicy, planPlacement } from './plan-placement.ts';
 import { Rechecks } from './recheck.ts';
 import type { PlanRules } from './room.ts';
 import { SharedPool } from './shared-pool.ts';
@@ -249,8 +249,9 @@ export class CpusetFeature implements Feature {
   /** @throws HoldfastError INVALID_REQUEST as the function of that name */
   planPlacement(
     request: MessageShape<typeof PlanPlacementRequestSchema>,
+    decidePolicy?: DecidePolicy,
   ): MessageInitShape<typeof PlanPlacementResponseSchema> {
-    return planPlacement(this.#ledger, request);
+    return planPlacement(this.#ledger, request, decidePolicy);
   }
 
   /** Resolves when nothing goes on in the background: neighbours are moved, the runtime is told. */

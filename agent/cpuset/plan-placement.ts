@@ -1,4 +1,5 @@
-// The placement that a pod would get now, for schedulers and `holdfast plan`. Pure; nothing is reserved.
+// The placement that a pod would get now, for schedulers and `holdfast plan`: what a creation does, on a copy. Pure;
+// nothing is reserved.
 import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { HoldfastError } from '../../lib/errors.ts';
 import type {
@@ -6,54 +7,132 @@ import type {
   PlanPlacementRequestSchema,
   PlanPlacementResponseSchema,
 } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import { ANNOTATION_DOMAIN, parsePodPolicy } from '../model/annotations.ts';
 import { podUid } from '../model/ids.ts';
 import type { ResourceNeed } from '../model/pod.ts';
-import type { ContainerPolicy, NumaPolicy } from '../model/policy.ts';
+import { DEFAULT_POLICY, type PodPolicy, policyOf } from '../model/policy.ts';
 import { bytes, milliCpu } from '../model/quantity.ts';
 import type { Ledger } from './ledger.ts';
 import type { ContainerAsk } from './plan-need.ts';
 import { planPod } from './plan-pod.ts';
 import { askOf } from './pod-asks.ts';
 
+type PlanPlacementRequest = MessageShape<typeof PlanPlacementRequestSchema>;
 type PlanPlacementResponse = MessageInitShape<typeof PlanPlacementResponseSchema>;
+
+/**
+ * Which policy a pod with these annotations has in the namespace.
+ * @throws HoldfastError NOT_GRANTED for what the namespace may not have
+ */
+export type DecidePolicy = (namespace: string, annotations: Readonly<Record<string, string>>) => PodPolicy;
+
+/** Where nobody denies anything and nothing has another default. */
+const asAnnotated: DecidePolicy = (_namespace, annotations) => parsePodPolicy(annotations, DEFAULT_POLICY);
 
 /** More containers than any pod has. */
 const MOST_CONTAINERS = 1000;
+/** More page sizes than any processor has. */
+const MOST_PAGE_SIZES = 16;
+/** Characters of a caller's text that an error repeats: it becomes a header of the answer. */
+const MOST_QUOTED = 60;
+/** A DNS label (RFC 1123), as the API server requires of namespaces and containers. */
+const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 /** Not the UID of a pod: Kubernetes uses lower-case hexadecimal digits. */
 const TRIAL = podUid('trial');
 
-function oneOf<Value extends string>(field: string, text: string, values: readonly Value[], absent: Value): Value {
-  const value = values.find((each) => each === text);
-  if (value !== undefined) return value;
-  if (text === '') return absent;
-  throw new HoldfastError('INVALID_REQUEST', `${field} is "${text}"; use one of ${values.join(', ')}`);
+function invalid(message: string): HoldfastError {
+  return new HoldfastError('INVALID_REQUEST', message);
 }
 
-function quantity(field: string, value: bigint): number {
-  if (value <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(value);
-  throw new HoldfastError('INVALID_REQUEST', `${field} is ${value}; it must be below 2^53`);
+function quoted(text: string): string {
+  return JSON.stringify(text.length <= MOST_QUOTED ? text : `${text.slice(0, MOST_QUOTED)}…`);
 }
 
-/** @returns why not, where a container asks for CPUs that cannot be owned: its author wants to read that as an answer */
-function askFrom(container: ContainerRequest, name: string, numa: NumaPolicy): ContainerAsk | string {
-  const cpuset = oneOf('cpuset', container.cpuset, ['shared', 'exclusive'], 'shared');
-  const policy: ContainerPolicy = { restart: 'rebuild', cpuset, numa, numaScope: 'pod' };
-  const milli = milliCpu(quantity('cpu_millis', container.cpuMillis));
-  const need: ResourceNeed = {
+function requireLabel(field: string, text: string): void {
+  if (!LABEL.test(text)) {
+    throw invalid(`${field} is ${quoted(text)}; it must be up to 63 lower-case letters, digits and dashes`);
+  }
+}
+
+function requireWord(field: string, text: string, words: readonly string[]): void {
+  if (text !== '' && !words.includes(text)) {
+    throw invalid(`${field} is ${quoted(text)}; use one of ${words.join(', ')}`);
+  }
+}
+
+/** Adds up as exact numbers, over all containers of a request. */
+class Quantities {
+  readonly #sums = new Map<string, bigint>();
+
+  take(field: string, value: bigint): number {
+    const sum = (this.#sums.get(field) ?? 0n) + value;
+    this.#sums.set(field, sum);
+    if (sum <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(value);
+    const negative = value >= 1n << 63n ? ' (a negative number is none)' : '';
+    throw invalid(`${field} is ${value}${negative}; all containers together must stay below 2^53`);
+  }
+}
+
+function needFrom(container: ContainerRequest, quantities: Quantities): ResourceNeed {
+  const milli = milliCpu(quantities.take('cpu_millis', container.cpuMillis));
+  const memory = bytes(quantities.take('memory_bytes', container.memoryBytes));
+  const hugepages = new Map<number, ReturnType<typeof bytes>>();
+  for (const { pageSizeBytes, bytes: amount } of container.hugepages) {
+    const size = new Quantities().take('page_size_bytes', pageSizeBytes);
+    if (size === 0 || hugepages.has(size) || hugepages.size === MOST_PAGE_SIZES) {
+      throw invalid(`hugepages: up to ${MOST_PAGE_SIZES} page sizes, each once and none of them 0`);
+    }
+    hugepages.set(size, bytes(quantities.take('hugepages.bytes', amount)));
+  }
+  return {
     cpuRequest: milli,
     cpuLimit: milli,
-    memoryRequest: bytes(quantity('memory_bytes', container.memoryBytes)),
-    hugepages: new Map(
-      container.hugepages.map((each) => [
-        quantity('page_size_bytes', each.pageSizeBytes),
-        bytes(quantity('hugepages.bytes', each.bytes)),
-      ]),
-    ),
+    // A container without a request and a limit has no 0 there: its need is not known, and it is not bound to memory.
+    ...(memory === 0 ? {} : { memoryRequest: memory }),
+    hugepages,
   };
+}
+
+/** What the request asks for as a pod would: in annotations. */
+function annotationsOf({ numa, containers }: PlanPlacementRequest, names: readonly string[]): Record<string, string> {
+  const own = containers.map(({ cpuset }, index): [string, string] => [
+    `${names[index] ?? ''}.${ANNOTATION_DOMAIN}/cpuset`,
+    cpuset,
+  ]);
+  const all: readonly [string, string][] = [[`${ANNOTATION_DOMAIN}/numa`, numa], ...own];
+  return Object.fromEntries(all.filter(([, value]) => value !== ''));
+}
+
+interface Asked {
+  readonly namespace: string;
+  readonly names: readonly string[];
+  readonly needs: readonly ResourceNeed[];
+}
+
+/** @throws HoldfastError INVALID_REQUEST */
+function read(request: PlanPlacementRequest): Asked {
+  const namespace = request.namespace === '' ? 'default' : request.namespace;
+  requireLabel('namespace', namespace);
+  requireWord('numa', request.numa, ['none', 'preferred', 'required']);
+  const { containers } = request;
+  if (containers.length === 0 || containers.length > MOST_CONTAINERS) {
+    throw invalid(`containers: 1 to ${MOST_CONTAINERS}, not ${containers.length}`);
+  }
+  const names = containers.map(({ name }, index) => (name === '' ? `container-${index}` : name));
+  for (const name of names) requireLabel('the name of a container', name);
+  if (new Set(names).size < names.length) throw invalid('containers: each must have a name of its own');
+  for (const { cpuset } of containers) requireWord('cpuset', cpuset, ['shared', 'exclusive']);
+  const quantities = new Quantities();
+  return { namespace, names, needs: containers.map((container) => needFrom(container, quantities)) };
+}
+
+/** @returns why not, where a creation would be refused for what is asked: its author wants to read that as an answer */
+function askAs<Result>(ask: () => Result): Result | string {
   try {
-    return askOf(name, 'app', policy, need);
+    return ask();
   } catch (error) {
-    if (error instanceof HoldfastError && error.code === 'INVALID_REQUEST') return error.message;
+    const refusal = error instanceof HoldfastError && ['INVALID_REQUEST', 'NOT_GRANTED'].includes(error.code);
+    if (refusal) return error.message;
     throw error;
   }
 }
@@ -64,19 +143,21 @@ function askFrom(container: ContainerRequest, name: string, numa: NumaPolicy): C
  */
 export function planPlacement(
   ledger: Ledger,
-  request: MessageShape<typeof PlanPlacementRequestSchema>,
+  request: PlanPlacementRequest,
+  decidePolicy: DecidePolicy = asAnnotated,
 ): PlanPlacementResponse {
-  const numa = oneOf('numa', request.numa, ['none', 'preferred', 'required'], 'none');
-  const names = request.containers.map(({ name }, index) => (name === '' ? `container-${index}` : name));
-  if (names.length === 0 || names.length > MOST_CONTAINERS || new Set(names).size < names.length) {
-    throw new HoldfastError('INVALID_REQUEST', `containers: 1 to ${MOST_CONTAINERS}, each with a name of its own`);
-  }
-  const asked = request.containers.map((container, index) => askFrom(container, names[index] ?? '', numa));
-  const impossible = asked.find((ask) => typeof ask === 'string');
-  if (impossible !== undefined) return { fits: false, reason: impossible };
-  const containers = asked.filter((ask) => typeof ask !== 'string');
-  const pod = { uid: TRIAL, namespace: request.namespace, name: 'trial', numa };
-  const plan = planPod(ledger.room, pod, { basis: 'spec', containers });
+  const { namespace, names, needs } = read(request);
+  const asked = askAs(() => {
+    const policy = decidePolicy(namespace, annotationsOf(request, names));
+    const containers = names.map(
+      (name, index): ContainerAsk =>
+        askOf(name, 'app', policyOf(policy, name), needs[index] ?? { hugepages: new Map() }),
+    );
+    return { numa: policy.numa, containers };
+  });
+  if (typeof asked === 'string') return { fits: false, reason: asked };
+  const { numa, containers } = asked;
+  const plan = planPod(ledger.room, { uid: TRIAL, namespace, name: 'trial', numa }, { basis: 'spec', containers });
   if (!plan.ok) return { fits: false, reason: plan.reason, nodeReasons: [...plan.nodeReasons] };
   const trial = ledger.copy();
   trial.set(plan.holding);
@@ -84,9 +165,10 @@ export function planPlacement(
     fits: true,
     numaNodes: plan.holding.nodes.toString(),
     reason: plan.holding.note ?? '',
-    containers: containers.map(({ name, cpuset }) => {
+    containers: containers.map(({ name, cpuset, need }) => {
       const seat = trial.seatOf(TRIAL, name);
-      return { name, cpuset, cpus: seat.cpus.toString(), mems: trial.memsOf(seat.nodes).toString() };
+      const mems = need.memory === undefined ? '' : trial.memsOf(seat.nodes).toString();
+      return { name, cpuset, cpus: seat.cpus.toString(), mems };
     }),
   };
 }

@@ -49,7 +49,18 @@ async function traceOf(name: string, text: string): Promise<string> {
 }
 
 await t.test('one request on a copy of a machine', async (t) => {
-  const request = ['--root', root, '--cpuset', 'exclusive', '--numa', 'required', '--reserved-cpus', '0'];
+  const request = [
+    '--root',
+    root,
+    '--memory',
+    '64Ki',
+    '--cpuset',
+    'exclusive',
+    '--numa',
+    'required',
+    '--reserved-cpus',
+    '0',
+  ];
   const fits = await plan(...request, '--cpus', '3');
   t.match(fits, { code: 0, stdout: /^CPUSET +CPUS +MEMORY NODES\nexclusive +1,4-5 +0\n$/, stderr: '' });
   const refused = await plan(...request, '--cpus', '5', '-o', 'json');
