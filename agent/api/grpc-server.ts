@@ -1,5 +1,6 @@
 // gRPC servers over connections that somebody else accepts, and on unix sockets: mode and group from the first moment,
 // bounded messages, an orderly end.
+import { setMaxListeners } from 'node:events';
 import { chmod, chown } from 'node:fs/promises';
 import net from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -49,6 +50,8 @@ export interface GrpcServer {
 export function createGrpcServer({ services, onFinished, limits }: GrpcServerOptions): GrpcServer {
   const shutdown = new AbortController();
   const streamsEnd = new AbortController();
+  // Each call that is under way listens; how many there may be is the connections' business.
+  for (const { signal } of [shutdown, streamsEnd]) setMaxListeners(0, signal);
   const server = new Server({
     'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
     'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
