@@ -1,17 +1,25 @@
 // `holdfast topology` as a process: asking an agent, reading /sys without one, and reading a copy of another machine.
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { fromJson } from '@bufbuild/protobuf';
+import { Registry } from 'prom-client';
 import t, { type Test } from 'tap';
 import { parse } from 'yaml';
+import { Changes } from '../../../agent/api/changes.ts';
 import { implement, serveUnix } from '../../../agent/api/grpc-server.ts';
 import type { Handlers } from '../../../agent/api/handlers.ts';
+import { TcpEndpoint } from '../../../agent/api/tcp-endpoint.ts';
+import { agentConfigSchema } from '../../../agent/config/schema.ts';
+import { createLogger } from '../../../agent/log.ts';
 import { HoldfastError } from '../../../lib/errors.ts';
 import { HostTopologySchema, Topology } from '../../../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import { makeAuthority } from '../../support/test-certificates.ts';
 import { filesOf, regularMachine } from '../../unit/topology/fake-machine.ts';
 
 const run = promisify(execFile);
@@ -118,4 +126,107 @@ await t.test('--root reads a copy of another machine, whose agent nobody asks', 
   t.match(picture.stdout, /\[0\. 4\.\] \[1\. 5\.\]/);
   t.match(await complaint('--root', join(root, 'sys')), /the top folder of a copy/);
   t.match(await complaint('-o', 'xml'), /table, json or yaml/);
+});
+
+/** An agent whose state changes when it is told to. */
+function changing(first: bigint) {
+  const changes = new Changes({ first, onVersion: () => {} });
+  const now = () => ({ version: changes.version, nodeName: 'node', cpus: [{ id: 0, online: true }] });
+  const handlers: Handlers<typeof Topology> = {
+    getTopology: async () => now(),
+    watchTopology: async function* (_request, { signal }) {
+      for (;;) {
+        const state = now();
+        yield state;
+        await changes.after(state.version, signal);
+      }
+    },
+    listAllocations: async () => ({ version: changes.version }),
+    planPlacement: async () => ({}),
+  };
+  return { changes, handlers };
+}
+
+await t.test(
+  '--watch prints a line of JSON for each change, and goes on when the agent is started again',
+  async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'holdfast-'));
+    t.teardown(() => rm(folder, { recursive: true }));
+    const path = join(folder, 'topology.sock');
+    const start = async (first: bigint) => {
+      const { changes, handlers } = changing(first);
+      const server = await serveUnix({ path, services: [implement(Topology, handlers)], onFinished: () => {} });
+      t.teardown(() => server.close(0));
+      return { changes, server };
+    };
+    const agent = await start(10n);
+    const words = ['--watch', '-o', 'json', '--socket', path];
+    const child = spawn(process.execPath, ['--import=tsx', '--input-type=module', '--eval', PROGRAM, '--', ...words], {
+      cwd: repository,
+    });
+    t.teardown(() => child.kill('SIGKILL'));
+    const stderr: string[] = [];
+    child.stderr.on('data', (text) => void stderr.push(String(text)));
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const next = async (): Promise<bigint> => {
+      const line = await lines.next();
+      return fromJson(HostTopologySchema, JSON.parse(line.done === true ? 'null' : line.value)).version;
+    };
+    t.equal(await next(), 10n);
+    agent.changes.announce();
+    t.equal(await next(), 11n);
+    await agent.server.close(0);
+    const again = await start(20n);
+    t.equal(await next(), 20n);
+    t.match(stderr.join(''), /^holdfast: .*; trying again\n$/);
+    // Whoever read has seen enough, as head does.
+    const ended = once(child, 'exit');
+    child.stdout.destroy();
+    again.changes.announce();
+    t.strictSame(await ended, [0, null]);
+  },
+);
+
+await t.test('--endpoint asks the agent of another node, with certificates', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const authority = await makeAuthority(folder);
+  const files = { server: await authority.issue('node-1', 'DNS:node-1'), client: await authority.issue('me') };
+  const at = (name: string): string => join(folder, name);
+  await writeFile(at('ca.pem'), authority.ca);
+  for (const [name, { cert, key }] of Object.entries(files)) {
+    await writeFile(at(`${name}.pem`), cert);
+    await writeFile(at(`${name}.key`), key, { mode: 0o600 });
+  }
+  const shutdown = new AbortController();
+  const endpoint = new TcpEndpoint({
+    config: agentConfigSchema.shape.topologyApi.parse({
+      address: '127.0.0.1:0',
+      tls: { certificate: at('server.pem'), key: at('server.key'), clientCa: at('ca.pem') },
+    }),
+    logger: createLogger('silent'),
+    metrics: new Registry(),
+    onFinished: () => {},
+    signal: shutdown.signal,
+  });
+  t.teardown(async () => {
+    shutdown.abort();
+    await endpoint.close(0);
+  });
+  await endpoint.open([implement(Topology, changing(7n).handlers)]);
+  const where = ['--endpoint', `127.0.0.1:${endpoint.address?.port}`];
+  const certificates = ['--tls-ca', at('ca.pem'), '--tls-cert', at('client.pem'), '--tls-key', at('client.key')];
+  const { stdout, stderr } = await topology(...where, ...certificates, '--server-name', 'node-1', '-o', 'json');
+  t.equal(stderr, '');
+  t.equal(fromJson(HostTopologySchema, JSON.parse(stdout)).version, 7n);
+
+  t.match(
+    await complaint(...where, ...certificates),
+    /altnames|IP: 127\.0\.0\.1/,
+    'it is not the node that was asked for',
+  );
+  t.match(await complaint('--endpoint', 'node-1:9570'), /node-1 is asked with --tls-ca, --tls-cert and --tls-key/);
+  t.match(await complaint('--endpoint', 'node-1', ...certificates), /it must be HOST:PORT/);
+  t.match(await complaint('--tls-ca', at('ca.pem')), /need --endpoint/);
+  t.match(await complaint(...where, ...certificates.with(1, at('none'))), /--tls-ca .*none cannot be read/);
 });
