@@ -21,6 +21,8 @@ export interface PictureOptions {
 /** Beyond this many CPUs single cores are no longer drawn, only ranges. */
 const CORES_DRAWN_UP_TO = 160;
 const GROUPS_DRAWN_UP_TO = 32;
+/** Distances that are kept in one line. */
+const MOST_TOGETHER = 4;
 
 const plural = (count: number, one: string): string => `${count} ${one}${count === 1 ? '' : 's'}`;
 const gibibytes = (value: bigint): string => formatBytes(bytes(Number(value)));
@@ -62,14 +64,29 @@ function headline(host: HostTopology): readonly string[] {
 /** Memory, huge pages and distances of one node, as phrases that are kept together. */
 function describeNode(node: NumaNode): readonly string[] {
   const available = node.memoryAvailableBytes;
-  const promised = available === node.memoryBytes ? '' : ` (${gibibytes(available)} available)`;
+  const left = available === node.memoryBytes ? '' : ` (${gibibytes(available)} available)`;
   const pools = node.hugepages
     .filter(({ total }) => total > 0n)
     .map((pool) => `${gibibytes(pool.pageSizeBytes)} pages: ${pool.free} of ${pool.total} free`);
   const others = node.distances.filter((distance) => distance.node !== node.id);
-  const distances =
-    others.length === 0 ? [] : [`distance ${others.map((each) => `${each.node}:${each.value}`).join(' ')}`];
-  return [`${node.memoryBytes === 0n ? 'no memory' : gibibytes(node.memoryBytes)}${promised}`, ...pools, ...distances];
+  const each = others.map((distance) => `${distance.node}:${distance.value}`);
+  // The distances to many nodes are longer than a line.
+  const [first, ...rest] = each.length <= MOST_TOGETHER ? [each.join(' ')] : each;
+  const distances = first === undefined || first === '' ? [] : [`distance ${first}`, ...rest];
+  return [`${node.memoryBytes === 0n ? 'no memory' : gibibytes(node.memoryBytes)}${left}`, ...pools, ...distances];
+}
+
+/** Of a bar, without its brackets. */
+const BAR_WIDTH = 30;
+
+/** `memory [=====-----] 15.5 GiB of 31 GiB promised` */
+function drawMemory({ memoryBytes, memoryAvailableBytes }: NumaNode, paint: Paint): readonly string[] {
+  if (memoryBytes === 0n) return [];
+  const promised = memoryBytes > memoryAvailableBytes ? memoryBytes - memoryAvailableBytes : 0n;
+  // Rounded up: a node that something was promised on never looks untouched.
+  const filled = Number((promised * BigInt(BAR_WIDTH) + memoryBytes - 1n) / memoryBytes);
+  const bar = `${paint('='.repeat(filled), 'cyan')}${'-'.repeat(BAR_WIDTH - filled)}`;
+  return [`  memory [${bar}] ${gibibytes(promised)} of ${gibibytes(memoryBytes)} promised`];
 }
 
 function compareNumbers(a: readonly number[], b: readonly number[]): number {
@@ -115,13 +132,13 @@ function ownersTable(owners: readonly Owner[], width: number): readonly string[]
   const shorten = (text: string, length: number): string =>
     text.length <= length ? text : `${text.slice(0, length - 1)}…`;
   // Names take what the other columns leave, and at least what tells most of them apart.
-  const nameWidth = Math.max(24, width - 42);
+  const nameWidth = Math.max(22, width - 54);
   const rows = owners.map((owner) => [
     owner.mark,
     shorten(owner.name, nameWidth),
     owner.cpuset,
     shorten(owner.cpus, 24),
-    owner.mems === '' ? '-' : owner.mems,
+    owner.mems === '' ? '-' : shorten(owner.mems, 10),
   ]);
   return ['', ...formatTable(['', 'container', 'cpuset', 'cpus', 'memory'], rows).trimEnd().split('\n')];
 }
@@ -148,6 +165,8 @@ export function drawTopology(
       : drawCores(cpus, marks, shape, width - 4, paint);
   const drawSection = (cpus: readonly Cpu[]): readonly string[] =>
     group(cpus).flatMap(({ label, cpus: members }) => [`  ${label}`, ...draw(members).map((line) => `    ${line}`)]);
+  // Where nothing is promised anywhere, bars would say nothing.
+  const isPromised = host.numaNodes.some((node) => node.memoryAvailableBytes !== node.memoryBytes);
   const lines = [...wrap(headline(host), width, '  ')];
   for (const node of host.numaNodes) {
     const inNode = CpuSet.parse(node.cpus);
@@ -156,6 +175,7 @@ export function drawTopology(
       index < all.length - 1 ? `${part},` : part,
     );
     lines.push('', ...wrap(title, width, '  '));
+    if (isPromised) lines.push(...drawMemory(node, paint));
     lines.push(...(cpus.length === 0 ? ['  no CPUs'] : drawSection(cpus)));
   }
   const known = new Set(host.numaNodes.map(({ id }) => id));

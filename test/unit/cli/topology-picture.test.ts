@@ -103,7 +103,12 @@ await t.test('memory that is promised, and a node without CPUs', async (t) => {
   for (const node of host.numaNodes) node.memoryAvailableBytes = node.memoryBytes / 2n;
   const picture = drawTopology(host, NONE, PLAIN);
   t.match(picture, /NUMA node 0, 1 MiB \(512 KiB available\)/);
-  t.match(picture, /NUMA node 5, 2 MiB .*\n.*\n {2}no CPUs\n/);
+  t.match(picture, /\n {2}memory \[={15}-{15}\] 512 KiB of 1 MiB promised\n/);
+  t.match(picture, /NUMA node 5, 2 MiB .*\n.*\n {2}memory .*\n {2}no CPUs\n/);
+  for (const node of host.numaNodes) node.memoryAvailableBytes = node.memoryBytes - 1n;
+  t.match(drawTopology(host, NONE, PLAIN), /\[=-{29}\]/, 'a little is not nothing');
+  for (const node of host.numaNodes) node.memoryAvailableBytes = 0n;
+  t.match(drawTopology(host, NONE, PLAIN), /\[={30}\] 1 MiB of 1 MiB promised/);
 });
 
 await t.test('1024 CPUs fit on a page: ranges instead of cores', async (t) => {
@@ -167,6 +172,41 @@ await t.test('fits any width, and shows every CPU once', async () => {
             host.cpus.map(({ id }) => id),
           );
         }
+      },
+    ),
+    { numRuns: 25 },
+  );
+});
+
+await t.test('machines from 2 to 512 CPUs fit 80 columns, whoever owns what', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom([1, 1, 1, 2], [1, 1, 8, 2], [2, 2, 8, 2], [2, 8, 8, 2], [4, 4, 16, 2], [8, 1, 64, 1]),
+      fc.array(fc.tuple(fc.nat(511), fc.integer({ min: 1, max: 64 })), { maxLength: 40 }),
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      async (shape, owned, left) => {
+        const [sockets = 1, nodes = 1, cores = 1, threads = 1] = shape;
+        const host = await publish(regularMachine(sockets, nodes, cores, threads), '0');
+        for (const node of host.numaNodes) {
+          node.memoryBytes *= 1_000_003n;
+          node.memoryAvailableBytes = BigInt(Math.floor(Number(node.memoryBytes) * left));
+        }
+        const count = host.cpus.length;
+        const pods = owned.map(([first, size], index) => {
+          // Every third CPU: lists that cannot be written as ranges.
+          const cpus = CpuSet.from(Array.from({ length: size }, (_, at) => (first + 3 * at) % count)).toString();
+          take(host, cpus);
+          const mems = CpuSet.from(host.numaNodes.map(({ id }) => id).filter((id) => id % 2 === 0)).toString();
+          const containers = [
+            { name: 'container-'.repeat(4), cpuset: index % 2 === 0 ? 'exclusive' : 'shared', cpus, mems },
+          ];
+          return { namespace: `namespace-${index}`, name: `pod-${first}`, containers };
+        });
+        const lines = drawTopology(host, allocationsOf(pods), PLAIN).split('\n');
+        assert.equal(
+          lines.find((line) => line.length > 80),
+          undefined,
+        );
       },
     ),
     { numRuns: 25 },
