@@ -8,6 +8,7 @@ import { failpointFromEnvironment } from '../lib/failpoint.ts';
 import { Admin } from '../proto/gen/holdfast/admin/v1/admin_pb.ts';
 import { Lifecycle } from '../proto/gen/holdfast/lifecycle/v1/lifecycle_pb.ts';
 import { Topology } from '../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import { PodResourcesLister } from '../proto/gen/wire/podresources/v1/podresources_pb.ts';
 import { adminHandlers } from './api/admin-service.ts';
 import { recordCalls } from './api/call-metrics.ts';
 import { Changes } from './api/changes.ts';
@@ -29,6 +30,7 @@ import { openCgroups } from './host/cgroupfs.ts';
 import { groupId } from './host/groups.ts';
 import { openHostTree } from './host/host-tree.ts';
 import { replaceFile } from './host/replace-file.ts';
+import { buildInterfaces } from './interfaces.ts';
 import type { Feature, StatusLine } from './lifecycle/feature.ts';
 import { Holdings } from './lifecycle/holdings.ts';
 import { LifecycleLocks } from './lifecycle/locks.ts';
@@ -238,6 +240,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
   const status = (): readonly StatusLine[] => [
     podSourceLine(outside),
     ...tcp.status(),
+    ...interfaces.status(),
     ...features.flatMap((feature) => feature.status?.() ?? []),
   ];
   const placing = config.cpuset.enabled ? cpuset : undefined;
@@ -257,6 +260,14 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
     const { topology } = await readHostTopology(config.paths.hostRoot, signal);
     await view.replace(topology);
   };
+  const interfaces = buildInterfaces({
+    config,
+    view,
+    requireKnown,
+    changes,
+    metrics,
+    logger,
+  });
   const admin = adminHandlers({
     version,
     nodeName: config.nodeName,
@@ -290,6 +301,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
         directory: config.paths.run,
         agentServices: [implement(Lifecycle, lifecycleHandlers(pipeline, upkeep)), implement(Admin, admin)],
         topologyServices: [implement(Topology, topologyHandlers(view, changes, requireKnown))],
+        podResourcesServices: [implement(PodResourcesLister, interfaces.podResources)],
         topologyGroupId: await groupId(TOPOLOGY_GROUP),
         tcp,
         onFinished,
@@ -302,6 +314,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
       sockets?.setServing(true);
     },
     startSchedules: () => {
+      interfaces.start();
       const reconciling = job('reconcile', config.schedules.reconcile, (signal) => upkeep.reconcile(signal));
       podSource.onChange(oncePerBurst(POD_CHANGES_MS, () => void reconciling.now()));
       job('measure', MEASURE_CRON, (signal) => reuse.measure(signal));
@@ -312,7 +325,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
     },
     close: async (graceMs) => {
       await sockets?.close(graceMs);
-      await Promise.all(jobs.map((each) => each.stopped()));
+      await Promise.all([interfaces.close(), ...jobs.map((each) => each.stopped())]);
       await cpuset.close();
       await metricsServer?.close();
       podSource.close();

@@ -1,5 +1,6 @@
-// The agent's two gRPC sockets: agent.sock for the shim and root, topology.sock for everything that only reads. What is
-// on the second is served over TCP too, where that is configured, and nothing else ever.
+// The agent's gRPC sockets: agent.sock for the shim and root, topology.sock for everything that only reads, and
+// podresources.sock for those who know the kubelet's API of that name. What is on topology.sock is served over TCP too,
+// where that is configured, and nothing else ever.
 import { join } from 'node:path';
 import { Health } from '../../proto/gen/wire/grpc/health/v1/health_pb.ts';
 import type { FinishedCall } from './call-adapter.ts';
@@ -19,7 +20,8 @@ export interface SocketOptions {
   readonly directory: string;
   readonly agentServices: readonly ImplementedService[];
   readonly topologyServices: readonly ImplementedService[];
-  /** Members of this group may read the topology; without it root alone. */
+  readonly podResourcesServices: readonly ImplementedService[];
+  /** Members of this group may read the topology and the pods' resources; without it root alone. */
   readonly topologyGroupId: number | undefined;
   readonly tcp: TcpEndpoint;
   readonly onFinished: (call: FinishedCall) => void;
@@ -33,8 +35,9 @@ function withHealth(services: readonly ImplementedService[], health: HealthState
 
 /** @throws HoldfastError PRECONDITION when another agent serves in the directory */
 export async function openSockets(options: SocketOptions): Promise<AgentSockets> {
-  const { directory, agentServices, topologyServices, topologyGroupId, tcp, onFinished } = options;
-  const names = [...agentServices, ...topologyServices].map(({ typeName }) => typeName);
+  const { directory, agentServices, topologyServices, podResourcesServices, topologyGroupId, tcp, onFinished } =
+    options;
+  const names = [...agentServices, ...topologyServices, ...podResourcesServices].map(({ typeName }) => typeName);
   const health = new HealthState(names);
   const agent = await serveUnix({
     path: join(directory, 'agent.sock'),
@@ -42,18 +45,25 @@ export async function openSockets(options: SocketOptions): Promise<AgentSockets>
     onFinished,
   });
   const readOnly = withHealth(topologyServices, health);
+  const forGroup = topologyGroupId === undefined ? {} : { groupId: topologyGroupId };
   const topology = await serveUnix({
     path: join(directory, 'topology.sock'),
     services: readOnly,
     onFinished,
-    ...(topologyGroupId === undefined ? {} : { groupId: topologyGroupId }),
+    ...forGroup,
+  });
+  const podResources = await serveUnix({
+    path: join(directory, 'podresources.sock'),
+    services: withHealth(podResourcesServices, health),
+    onFinished,
+    ...forGroup,
   });
   await tcp.open(readOnly);
   return {
     setServing: (serving) => health.set(serving),
     close: async (graceMs) => {
       health.set(false);
-      await Promise.all([agent.close(graceMs), topology.close(graceMs), tcp.close(graceMs)]);
+      await Promise.all([agent, topology, podResources, tcp].map((server) => server.close(graceMs)));
     },
   };
 }

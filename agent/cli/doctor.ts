@@ -5,8 +5,14 @@ import { Command } from 'commander';
 import { pino } from 'pino';
 import { describeError } from '../../lib/errors.ts';
 import { Admin, GetStatusRequestSchema } from '../../proto/gen/holdfast/admin/v1/admin_pb.ts';
+import {
+  ListPodResourcesRequestSchema,
+  PodResourcesLister,
+} from '../../proto/gen/wire/podresources/v1/podresources_pb.ts';
 import { readCertificates } from '../api/certificates.ts';
+import { ApiCredentials } from '../cluster/api-access.ts';
 import { findKubeletKubeconfig, readKubeletConfig } from '../cluster/kubelet-config.ts';
+import { probeOwners } from '../cluster/node-resource-topology-api.ts';
 import { apiCredentials } from '../cluster/open-pod-source.ts';
 import { probeApi } from '../cluster/probe-api.ts';
 import { configPaths, loadConfig } from '../config/load.ts';
@@ -24,13 +30,16 @@ import type { Finding } from './doctor-checks/check.ts';
 import { checkCpuAssigners } from './doctor-checks/cpu-assigners.ts';
 import { checkInstallation } from './doctor-checks/installation.ts';
 import { checkKubelet } from './doctor-checks/kubelet.ts';
+import { checkNodeResourceTopology, NODE_RESOURCE_TOPOLOGY } from './doctor-checks/node-resource-topology.ts';
+import { checkPodResources } from './doctor-checks/pod-resources.ts';
 import { checkPodSource } from './doctor-checks/pod-source.ts';
 import { type Answer, checkServices, type RuntimeFacts } from './doctor-checks/services.ts';
 import { checkTopologyApi } from './doctor-checks/topology-api.ts';
 import { factsOf, openHost } from './install-host.ts';
 import { formatOutput, type OutputFormat, outputOption } from './output.ts';
 
-const TIMEOUT_MS = 10_000;
+/** For each look by itself: a slow one must not leave nothing for those after it. */
+const TIMEOUT_MS = 20_000;
 
 async function answerOf<Value>(ask: () => Promise<Value>): Promise<Answer<Value>> {
   try {
@@ -108,6 +117,37 @@ async function lookAtTopologyApi({ topologyApi }: AgentConfig): Promise<readonly
   });
 }
 
+async function lookAtPodResources({ paths, podResources }: AgentConfig): Promise<readonly Finding[]> {
+  const list = (socket: string) => async () => {
+    const request = create(ListPodResourcesRequestSchema);
+    return (await askAgent(socket, PodResourcesLister.method.list, request)).podResources.length;
+  };
+  const socket = join(paths.run, 'podresources.sock');
+  const kubeletSocket = podResources.kubelet === 'off' ? undefined : join(paths.hostRoot, podResources.kubelet);
+  const [own, kubelet] = await Promise.all([
+    answerOf(list(socket)),
+    kubeletSocket === undefined ? undefined : answerOf(list(kubeletSocket)),
+  ]);
+  return checkPodResources({ socket, own, kubeletSocket, kubelet });
+}
+
+async function lookAtNodeResourceTopology(
+  { nodeResourceTopology, nodeName, paths }: AgentConfig,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  if (nodeResourceTopology === 'off') return [];
+  const { kubeconfig } = nodeResourceTopology;
+  const [owners, agent] = await Promise.all([
+    answerOf(() => probeOwners(new ApiCredentials(async () => kubeconfig), nodeName, signal)),
+    answerOf(async () => {
+      const socket = join(paths.run, 'agent.sock');
+      const { lines } = await askAgent(socket, Admin.method.getStatus, create(GetStatusRequestSchema));
+      return lines.find(({ subject }) => subject === NODE_RESOURCE_TOPOLOGY);
+    }),
+  ]);
+  return checkNodeResourceTopology({ nodeName, owners, agent });
+}
+
 /** Compares the host with what installing the same program again would make of it. */
 async function lookAtInstallation(signal: AbortSignal): Promise<readonly Finding[]> {
   const host = await openHost('/', true);
@@ -124,10 +164,17 @@ async function lookAtInstallation(signal: AbortSignal): Promise<readonly Finding
   return checkInstallation(manifest, planInstall(facts, program, options));
 }
 
-/** All findings, in the order in which a person would ask. */
-export async function diagnose(configFile: string | undefined, signal: AbortSignal): Promise<readonly Finding[]> {
+/**
+ * All findings, in the order in which a person would ask.
+ * @param signal - ends all looks; each has a limit of its own, too
+ */
+export async function diagnose(configFile: string | undefined, signal?: AbortSignal): Promise<readonly Finding[]> {
+  const soon = (): AbortSignal => {
+    const late = AbortSignal.timeout(TIMEOUT_MS);
+    return signal === undefined ? late : AbortSignal.any([signal, late]);
+  };
   const host = await orFinding('host', async () => [
-    { level: 'ok', subject: 'host', text: describeHostFacts(await readHostFacts(signal)) },
+    { level: 'ok', subject: 'host', text: describeHostFacts(await readHostFacts(soon())) },
   ]);
   const loaded = await answerOf(() => loadConfig(configPaths(configFile)));
   if ('problem' in loaded) {
@@ -140,15 +187,17 @@ export async function diagnose(configFile: string | undefined, signal: AbortSign
   return [
     ...host,
     { level: 'ok', subject: 'configuration', text },
-    ...(await orFinding('services', () => lookAtServices(config, signal))),
+    ...(await orFinding('services', () => lookAtServices(config, soon()))),
     ...(await orFinding('cgroups', () => lookAtCgroups(tree))),
     ...(await orFinding('kubelet', async () =>
-      checkKubelet(await readKubeletConfig(tree, signal), join(config.paths.run, 'cri.sock')),
+      checkKubelet(await readKubeletConfig(tree, soon()), join(config.paths.run, 'cri.sock')),
     )),
-    ...(await orFinding('pod source', () => lookAtPodSource(config, tree, signal))),
+    ...(await orFinding('pod source', () => lookAtPodSource(config, tree, soon()))),
     ...(await orFinding('topology api', () => lookAtTopologyApi(config))),
-    ...(await orFinding('installation', () => lookAtInstallation(signal))),
-    ...(await orFinding('other node agents', async () => checkCpuAssigners(await readCpuAssignerFacts(tree, signal)))),
+    ...(await orFinding('pod resources', () => lookAtPodResources(config))),
+    ...(await orFinding(NODE_RESOURCE_TOPOLOGY, () => lookAtNodeResourceTopology(config, soon()))),
+    ...(await orFinding('installation', () => lookAtInstallation(soon()))),
+    ...(await orFinding('other node agents', async () => checkCpuAssigners(await readCpuAssignerFacts(tree, soon())))),
   ];
 }
 
@@ -169,7 +218,7 @@ export function doctorCommand(): Command {
     .option('--config <file>', 'configuration file of the agent')
     .addOption(outputOption())
     .action(async ({ config, output }: { readonly config?: string; readonly output: OutputFormat }) => {
-      const findings = await diagnose(config, AbortSignal.timeout(TIMEOUT_MS));
+      const findings = await diagnose(config);
       process.stdout.write(formatOutput(output, findings, () => formatFindings(findings)));
       if (findings.some(({ level }) => level === 'failed')) process.exitCode = 1;
     });

@@ -1,4 +1,4 @@
-// One GET to the API server: bounded in time and length, ended by a signal.
+// One request to the API server: bounded in time and length, ended by a signal.
 import type { IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { HoldfastError } from '../../lib/errors.ts';
@@ -17,24 +17,47 @@ export interface RequestLimits {
 const MAX_REFUSAL_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
 
-/**
- * Sends the request; resolves when a good answer begins. Its body must be read to the end or destroyed.
- * @throws ApiError for every other answer
- * @throws HoldfastError DEADLINE when none comes, UNAVAILABLE when the server cannot be reached or is not trusted
- * @throws the signal's reason
- */
+export interface ApiRequest {
+  readonly method: 'GET' | 'PATCH';
+  readonly path: string;
+  /** Default `application/json`. */
+  readonly accept?: string;
+  readonly body?: { readonly type: string; readonly text: string };
+  /** What a refusal for the want of rights says is needed; default what the pod source needs. */
+  readonly rights?: string;
+}
+
+/** Sends a GET as {@link send} does. */
 export async function get(
   access: ApiAccess,
   path: string,
   limits: RequestLimits,
   signal: AbortSignal,
 ): Promise<IncomingMessage> {
+  return send(access, { method: 'GET', path }, limits, signal);
+}
+
+const GOOD = new Set([200, 201]);
+
+/**
+ * Sends the request; resolves when a good answer begins. Its body must be read to the end or destroyed.
+ * @throws ApiError for every other answer
+ * @throws HoldfastError DEADLINE when none comes, UNAVAILABLE when the server cannot be reached or is not trusted
+ * @throws the signal's reason
+ */
+export async function send(
+  access: ApiAccess,
+  { method, path, accept = 'application/json', body, rights }: ApiRequest,
+  limits: RequestLimits,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
   const { server, options } = access;
   const url = new URL(`${server.replace(/\/$/, '')}${path}`);
-  const headers = { ...access.headers, accept: 'application/json', 'user-agent': 'holdfast' };
+  const own = { accept, 'user-agent': 'holdfast', ...(body && { 'content-type': body.type }) };
+  const headers = { ...access.headers, ...own };
   signal.throwIfAborted();
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    const request = https.request(url, { ...options, method: 'GET', headers, signal });
+    const request = https.request(url, { ...options, method, headers, signal });
     // Rejected here: a request that still waits for a tunnel through a proxy says nothing when it is destroyed.
     const giveUp = (error: unknown): void => {
       settle();
@@ -61,10 +84,11 @@ export async function get(
       giveUp(new HoldfastError('UNAVAILABLE', 'the API server answered with another protocol'));
     });
     request.on('close', () => giveUp(new HoldfastError('UNAVAILABLE', 'the API server closed without an answer')));
-    request.end();
+    request.end(body?.text);
   });
-  if (response.statusCode === 200) return response;
-  throw apiErrorFrom(response.statusCode ?? 0, await readRefusal(response, limits), response.headers['retry-after']);
+  const { statusCode = 0 } = response;
+  if (GOOD.has(statusCode)) return response;
+  throw apiErrorFrom(statusCode, await readRefusal(response, limits), response.headers['retry-after'], rights);
 }
 
 /** Of several addresses that were tried the first says why; Node's own sum of them has no message. */

@@ -65,6 +65,28 @@ export const agentConfigSchema = z.strictObject({
         .default('off'),
     })
     .prefault({}),
+  podResources: z
+    .strictObject({
+      /** The kubelet's own socket, below the host's root. */
+      kubelet: z
+        .union([z.literal('off'), absolutePath], { error: 'must be a path, or "off"' })
+        .default('/var/lib/kubelet/pod-resources/kubelet.sock'),
+    })
+    .prefault({}),
+  nodeResourceTopology: z
+    .union(
+      [
+        z.literal('off'),
+        z.strictObject({
+          /** Whose credentials write the object; the kubelet's own may not. */
+          kubeconfig: absolutePath,
+          /** Absent: what policy.defaults.numa comes to. */
+          policy: z.enum(['none', 'best-effort', 'restricted', 'single-numa-node']).exactOptional(),
+        }),
+      ],
+      { error: 'must be "off" or {kubeconfig: <absolute path>}' },
+    )
+    .default('off'),
   cpuset: z
     .strictObject({
       enabled: z.boolean().default(true),

@@ -6,7 +6,7 @@ import type { AllocationView, NodeAllocation } from '../model/allocation-view.ts
 import type { CpuSet } from '../model/cpu-set.ts';
 import type { PodUid } from '../model/ids.ts';
 import { bytes } from '../model/quantity.ts';
-import type { PodHolding } from './holding.ts';
+import type { NodeShare, PodHolding } from './holding.ts';
 import type { Ledger } from './ledger.ts';
 import { cpusWhere } from './machine.ts';
 import { describeMember, isShown, type Member } from './members.ts';
@@ -29,11 +29,36 @@ export function allocationView({ room, machine }: Ledger): AllocationView {
   return { reservedCpus: machine.reservedCpus, nodes: new Map(nodes) };
 }
 
-function promisedMemory(holding: PodHolding | undefined): number {
-  if (holding === undefined) return 0;
-  return [holding, ...holding.containers.values()]
-    .flatMap(({ shares }) => shares)
-    .reduce((sum, { memory }) => sum + memory, 0);
+/** The claims of the pod and of its containers, added up by node. */
+function promisedByNode(holding: PodHolding | undefined): readonly NodeShare[] {
+  if (holding === undefined) return [];
+  const byNode = new Map<number, NodeShare>();
+  for (const share of [holding, ...holding.containers.values()].flatMap(({ shares }) => shares)) {
+    const { node } = share;
+    const before = byNode.get(node) ?? { node, memory: 0, milli: 0, shared: false, hugepages: new Map() };
+    const hugepages = new Map(before.hugepages);
+    for (const [size, amount] of share.hugepages) hugepages.set(size, (hugepages.get(size) ?? 0) + amount);
+    byNode.set(node, {
+      node,
+      memory: before.memory + share.memory,
+      milli: before.milli + share.milli,
+      shared: before.shared || share.shared,
+      hugepages,
+    });
+  }
+  return [...byNode.values()].toSorted((a, b) => a.node - b.node);
+}
+
+function publishShare({ node, memory, milli, shared, hugepages }: NodeShare) {
+  return {
+    node,
+    memoryBytes: BigInt(memory),
+    hugepages: [...hugepages]
+      .filter(([, amount]) => amount > 0)
+      .map(([size, amount]) => ({ pageSizeBytes: BigInt(size), bytes: BigInt(amount) })),
+    hasSharedContainers: shared,
+    sharedCpuMillis: BigInt(milli),
+  };
 }
 
 /** Every pod that holds something or has a container, and where each of its containers belongs. */
@@ -58,13 +83,15 @@ export function listAllocations(
   return {
     pods: [...pods].map(([uid, { namespace, name, containers }]) => {
       const holding = ledger.get(uid);
+      const shares = promisedByNode(holding);
       return {
         uid,
         namespace,
         name,
         numa: holding?.numa ?? 'none',
         numaNodes: holding?.nodes.toString() ?? '',
-        memoryBytes: BigInt(promisedMemory(holding)),
+        memoryBytes: shares.reduce((sum, { memory }) => sum + BigInt(memory), 0n),
+        nodeShares: shares.map(publishShare),
         containers: [...containers].map((container) => {
           const seat = ledger.seatOf(uid, container);
           return {

@@ -6,5 +6,17 @@ import type { Test } from 'tap';
 export function holds<Ts>(t: Test, name: string, property: fc.IProperty<Ts>, numRuns: number): void {
   const outcome = fc.check(property, { numRuns });
   if (!outcome.failed) t.pass(`${name} (${outcome.numRuns} runs)`);
-  else t.fail(`${name}: ${fc.defaultReportMessage(outcome)}`);
+  else t.fail(`${name}: ${String(outcome.errorInstance)} ${fc.defaultReportMessage(outcome)}`);
+}
+
+/** {@link holds} for bodies that wait. */
+export async function holdsAsync<Ts>(
+  t: Test,
+  name: string,
+  property: fc.IAsyncProperty<Ts>,
+  numRuns: number,
+): Promise<void> {
+  const outcome = await fc.check(property, { numRuns });
+  if (!outcome.failed) t.pass(`${name} (${outcome.numRuns} runs)`);
+  else t.fail(`${name}: ${await fc.asyncDefaultReportMessage(outcome)}`);
 }

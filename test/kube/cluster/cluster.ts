@@ -29,9 +29,14 @@ export interface Cluster extends Kubectl {
   readonly core: CoreV1Api;
 }
 
+type ExtraConfig = Readonly<Record<string, unknown>>;
+
 export interface ClusterOptions {
-  /** Merged over the agent's configuration, by top-level key. */
-  readonly config?: Readonly<Record<string, unknown>>;
+  /**
+   * Merged over the agent's configuration, by top-level key; a function gets the folder of the node's files and the
+   * agent's kubeconfig.
+   */
+  readonly config?: ExtraConfig | ((directory: string, agentKubeconfig: string) => ExtraConfig);
   readonly kubeletFlags?: Flags;
 }
 
@@ -109,12 +114,13 @@ export async function startCluster(t: Test, options: ClusterOptions = {}): Promi
     config: async (directory) => {
       await configurePodNetwork(directory, join(programs, 'cni'));
       control = await startControlPlane(programs, directory, start);
+      const { config } = options;
       return {
         nodeName: NODE_NAME,
         log: { level: 'debug' },
         schedules: { reconcile: '* * * * * *' },
         podSource: { api: { kubeconfig: control.agentKubeconfig }, staticManifests: 'off' },
-        ...options.config,
+        ...(typeof config === 'function' ? config(directory, control.agentKubeconfig) : config),
       };
     },
   });

@@ -128,6 +128,12 @@ const RULES: readonly Rule[] = [
       ? 'features and the pipeline do not know how they are asked'
       : undefined,
   ({ from, to, external }) =>
+    from.startsWith('agent/published/') &&
+    !external &&
+    !isBelow(to, ['agent/published/', 'agent/model/', 'lib/', 'proto/gen/'])
+      ? 'agent/published/ tells one story: it derives everything from the published messages'
+      : undefined,
+  ({ from, to, external }) =>
     from.startsWith('cri-shim/') && !external && !isBelow(to, ['cri-shim/', 'lib/', 'proto/gen/', 'agent/model/'])
       ? 'the cri-shim imports lib/, proto/gen/ and agent/model/ only'
       : undefined,

@@ -106,6 +106,12 @@ const FORBIDDEN: readonly (readonly [string, string, string, RegExp])[] = [
     "import { p } from '../agent/lifecycle/pipeline.ts';",
     /lib\/, proto\/gen\//,
   ],
+  [
+    'what is published reads the books',
+    'agent/published/x.ts',
+    "import type { Ledger } from '../cpuset/ledger.ts';",
+    /derives everything from the published messages/,
+  ],
   ['the agent loads the shim', 'agent/cli/x.ts', "import { r } from '../../cri-shim/relay.ts';", /share no code/],
   ['the CNI plugin has a package', 'cni-plugin/x.ts', "import pino from 'pino';", /built-ins only/],
   ['the CNI plugin uses lib', 'cni-plugin/x.ts', "import { e } from '../lib/errors.ts';", /built-ins only/],

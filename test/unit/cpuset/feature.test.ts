@@ -5,12 +5,13 @@ import { CpuSet } from '../../../agent/model/cpu-set.ts';
 import type { HostTopology } from '../../../agent/model/host-topology.ts';
 import { podUid, sandboxId } from '../../../agent/model/ids.ts';
 import type { ContainerSpec } from '../../../agent/model/pod.ts';
-import { milliCpu } from '../../../agent/model/quantity.ts';
+import { bytes, milliCpu } from '../../../agent/model/quantity.ts';
 import { cgroupFiles } from '../../support/cgroup-files.ts';
 import { CpusetNode, makeNeed, type NodeOptions, signal } from '../../support/cpuset-node.ts';
 import { fakeContainer, fakeSandbox } from '../../support/fake-runtime.ts';
 import { evenHost, GIB } from '../../support/hand-made-hosts.ts';
 
+const MIB = 1024 ** 2;
 const EXCLUSIVE = { cpuset: 'exclusive' } as const;
 const REQUIRED = { numa: 'required' } as const;
 
@@ -403,8 +404,35 @@ await t.test('what schedulers see', async (t) => {
         numaNodes: '0',
         memoryBytes: BigInt(GIB),
         containers: [{ name: 'app', cpuset: 'exclusive', cpus: '2-3', mems: '0' }],
+        nodeShares: [{ node: 0, memoryBytes: BigInt(GIB), hasSharedContainers: false, sharedCpuMillis: 0n }],
       },
-      { uid: 'b', numaNodes: '', containers: [{ name: 'web', cpuset: 'shared', cpus: '0-1,4-7', mems: '' }] },
+      {
+        uid: 'b',
+        numaNodes: '',
+        containers: [{ name: 'web', cpuset: 'shared', cpus: '0-1,4-7', mems: '' }],
+      },
+    ],
+  });
+});
+
+await t.test('what shared containers and huge pages were promised is told node by node', async (t) => {
+  const node = await startNode(t, evenHost(2, 2, 2, { memoryBytes: 4 * GIB, hugepages: 64 }));
+  const hugepages = new Map([[bytes(2 * MIB), bytes(8 * MIB)]]);
+  await node.runPod({ uid: 'a', policy: REQUIRED, spec: [{ ...specOf('app', 'app', 0.5, GIB), hugepages }] });
+  t.match(node.feature.allocations(), {
+    pods: [
+      {
+        memoryBytes: BigInt(GIB),
+        nodeShares: [
+          {
+            node: 0,
+            memoryBytes: BigInt(GIB),
+            hasSharedContainers: true,
+            sharedCpuMillis: 500n,
+            hugepages: [{ pageSizeBytes: BigInt(2 * MIB), bytes: BigInt(8 * MIB) }],
+          },
+        ],
+      },
     ],
   });
 });

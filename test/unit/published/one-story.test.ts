@@ -1,0 +1,236 @@
+// Whatever is allocated and freed, in any order: all that tells of it tells the same.
+import assert from 'node:assert/strict';
+import { create, equals } from '@bufbuild/protobuf';
+import fc from 'fast-check';
+import t from 'tap';
+import { Changes } from '../../../agent/api/changes.ts';
+import { takeSnapshot } from '../../../agent/api/snapshot.ts';
+import { createTopologyView } from '../../../agent/api/topology-view.ts';
+import { Ledger } from '../../../agent/cpuset/ledger.ts';
+import { buildMachine } from '../../../agent/cpuset/machine.ts';
+import { planPod } from '../../../agent/cpuset/plan-pod.ts';
+import { allocationView, listAllocations } from '../../../agent/cpuset/view.ts';
+import { CpuSet } from '../../../agent/model/cpu-set.ts';
+import { podUid } from '../../../agent/model/ids.ts';
+import { type ContainerPolicy, DEFAULT_POLICY } from '../../../agent/model/policy.ts';
+import { bytes } from '../../../agent/model/quantity.ts';
+import { planNodeResourceTopology, type Zone } from '../../../agent/published/plan-node-resource-topology.ts';
+import { podFingerprint } from '../../../agent/published/plan-pod-fingerprint.ts';
+import { planAllocatableResources, planPodResources } from '../../../agent/published/plan-pod-resources.ts';
+import type { Snapshot } from '../../../agent/published/snapshot.ts';
+import { publishTopology } from '../../../agent/topology/publish.ts';
+import { HoldfastError } from '../../../lib/errors.ts';
+import {
+  HostTopologySchema,
+  ListAllocationsResponseSchema,
+  type NodeShare,
+  type PodAllocation,
+} from '../../../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import { cgroupFiles } from '../../support/cgroup-files.ts';
+import { CpusetNode, makeNeed } from '../../support/cpuset-node.ts';
+import { evenHost, GIB, randomHost } from '../../support/hand-made-hosts.ts';
+import { holds, holdsAsync } from '../../support/properties.ts';
+
+const MIB = 1024 ** 2;
+const PAGE = 2 * MIB;
+
+interface Ask {
+  readonly policy: Pick<ContainerPolicy, 'cpuset' | 'numa'>;
+  readonly containers: readonly { readonly cpus: number; readonly memory: number; readonly pages: number }[];
+}
+
+const ask: fc.Arbitrary<Ask> = fc.record({
+  policy: fc.record({
+    cpuset: fc.constantFrom('shared' as const, 'exclusive' as const),
+    numa: fc.constantFrom('none' as const, 'preferred' as const, 'required' as const),
+  }),
+  containers: fc.array(
+    fc.record({
+      cpus: fc.integer({ min: 1, max: 3 }),
+      memory: fc.constantFrom(0, GIB / 4, GIB),
+      pages: fc.constantFrom(0, 0, 2),
+    }),
+    { minLength: 1, maxLength: 3 },
+  ),
+});
+
+/** A number frees the pod of that operation, when it is there. */
+const operations = fc.array(fc.oneof({ weight: 3, arbitrary: ask }, { weight: 1, arbitrary: fc.nat({ max: 8 }) }), {
+  minLength: 1,
+  maxLength: 10,
+});
+
+const reservedMemoryBytes = BigInt(GIB / 2);
+const cpusOf = (list: string): CpuSet => CpuSet.parse(list);
+const resourceOf = (zone: Zone | undefined, name: string) => zone?.resources.find((each) => each.name === name);
+
+/** What must hold between the messages and what is derived from them, whoever made them. */
+function checkStory(snapshot: Snapshot, reserve: bigint): CpuSet {
+  const { host, allocations } = snapshot;
+  const nrt = planNodeResourceTopology(snapshot, { policy: 'none', reservedMemoryBytes: reserve, nodeUid: 'u' });
+  const { podResources } = planPodResources(allocations, undefined);
+  const allocatable = planAllocatableResources(host, reserve, undefined);
+  assert.equal(host.version, allocations.version);
+  assert.equal(
+    nrt.attributes.find(({ name }) => name === 'nodeTopologyPodsFingerprint')?.value,
+    podFingerprint(podResources),
+  );
+  const owned = CpuSet.from(
+    podResources.flatMap(({ containers }) => containers.flatMap(({ cpuIds }) => cpuIds.map(Number))),
+  );
+  for (const node of host.numaNodes) {
+    const mayBeOwned = cpusOf(node.allocatableCpus);
+    assert.equal(
+      cpusOf(node.freeCpus).toString(),
+      mayBeOwned.minus(owned).toString(),
+      `node ${node.id}: what podresources say is owned is what GetTopology says is not free`,
+    );
+    assert.ok(!cpusOf(node.sharedCpus).overlaps(owned));
+    const zone = nrt.zones.find(({ name }) => name === `node-${node.id}`);
+    for (const { name, capacity, allocatable: most, available } of zone?.resources ?? []) {
+      assert.ok(BigInt(available) <= BigInt(most) && BigInt(most) <= BigInt(capacity), `${name} on ${node.id}`);
+    }
+    assert.equal(resourceOf(zone, 'cpu')?.allocatable, String(mayBeOwned.size));
+    assert.ok(Number(resourceOf(zone, 'cpu')?.available) <= cpusOf(node.freeCpus).size);
+    assert.equal(resourceOf(zone, 'memory')?.available, String(node.memoryAvailableBytes));
+    const blocks = podResources.flatMap(({ containers }) => containers.flatMap(({ memory }) => memory));
+    const here = (type: string) =>
+      blocks
+        .filter(({ memoryType, topology }) => memoryType === type && Number(topology?.nodes[0]?.ID) === node.id)
+        .reduce((sum, { size }) => sum + size, 0n);
+    const promisedTo = (pods: readonly PodAllocation[], of: (share: NodeShare) => bigint): bigint =>
+      pods
+        .flatMap(({ nodeShares }) => nodeShares)
+        .filter((share) => share.node === node.id)
+        .reduce((sum, share) => sum + of(share), 0n);
+    const pagesOf = ({ hugepages }: NodeShare): bigint => hugepages.reduce((sum, each) => sum + each.bytes, 0n);
+    // In podresources it is a container that has memory: a pod without any yet has none there.
+    const withContainers = allocations.pods.filter(({ containers }) => containers.length > 0);
+    assert.equal(
+      here('memory'),
+      promisedTo(withContainers, ({ memoryBytes }) => memoryBytes),
+    );
+    assert.equal(here('hugepages-2Mi'), promisedTo(withContainers, pagesOf));
+    const promised = promisedTo(allocations.pods, ({ memoryBytes }) => memoryBytes);
+    assert.ok(BigInt(resourceOf(zone, 'memory')?.allocatable ?? 0) >= promised + node.memoryAvailableBytes);
+    const pages = resourceOf(zone, 'hugepages-2Mi');
+    const taken = BigInt(pages?.allocatable ?? 0) - BigInt(pages?.available ?? 0);
+    if (pages !== undefined) assert.equal(taken, promisedTo(allocations.pods, pagesOf));
+  }
+  const sums = allocations.pods.map((pod) => pod.nodeShares.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0n));
+  assert.deepEqual(
+    allocations.pods.map(({ memoryBytes }) => memoryBytes),
+    sums,
+  );
+  assert.equal(
+    CpuSet.from(allocatable.cpuIds.map(Number)).toString(),
+    host.numaNodes.reduce((all, node) => all.union(cpusOf(node.allocatableCpus)), CpuSet.EMPTY).toString(),
+  );
+  return owned;
+}
+
+await t.test('the messages, podresources and the object say what the planner would still give', async (t) => {
+  const rules = fc.record({
+    strategy: fc.constantFrom('spread' as const, 'pack' as const),
+    unboundMemory: fc.constantFrom('proportional' as const, 'ignore' as const),
+  });
+  const property = fc.property(randomHost, rules, operations, ({ topology, reserved }, rule, list) => {
+    const machine = buildMachine(topology, reserved);
+    const ledger = new Ledger(machine, { ...rule, reservedMemory: Number(reservedMemoryBytes) });
+    const snapshot = (version: bigint): Snapshot => ({
+      host: publishTopology(topology, allocationView(ledger), { version, nodeName: 'n' }),
+      allocations: create(ListAllocationsResponseSchema, { ...listAllocations(ledger, []), version }),
+    });
+    const before = snapshot(0n);
+    list.forEach((operation, index) => {
+      if (typeof operation === 'number') ledger.delete(podUid(`p${operation}`));
+      else {
+        const { cpuset, numa } = operation.policy;
+        const containers = operation.containers.map(({ cpus, memory, pages }, at) => ({
+          name: `c${at}`,
+          kind: 'app' as const,
+          cpuset,
+          numa,
+          numaScope: 'pod' as const,
+          need: {
+            exclusive: cpuset === 'exclusive' ? cpus : 0,
+            milli: cpuset === 'shared' ? cpus * 400 : 0,
+            shared: cpuset === 'shared',
+            memory,
+            hugepages: new Map(pages === 0 ? [] : [[PAGE, pages * PAGE]]),
+          },
+        }));
+        const identity = { uid: podUid(`p${index}`), namespace: 'default', name: `p${index}`, numa };
+        const made = planPod(ledger.room, identity, { basis: 'spec', containers });
+        if (made.ok) ledger.set(made.holding);
+      }
+      const now = snapshot(BigInt(index));
+      checkStory(now, reservedMemoryBytes);
+      const { zones } = planNodeResourceTopology(now, { policy: 'none', reservedMemoryBytes, nodeUid: 'u' });
+      machine.nodes.forEach(({ id }, position) => {
+        const { room } = ledger;
+        const zone = zones.find(({ name }) => name === `node-${id}`);
+        const most = Math.max(0, room.poolSize - 1);
+        assert.equal(Number(resourceOf(zone, 'cpu')?.available), Math.min(room.takableOn(position), most));
+        assert.equal(Number(resourceOf(zone, 'memory')?.available), room.memoryLeftOn(position));
+        const pages = resourceOf(zone, 'hugepages-2Mi');
+        if (pages !== undefined) assert.equal(Number(pages.available), room.hugepagesLeftOn(position, PAGE));
+      });
+    });
+    for (const { uid } of ledger.holdings()) ledger.delete(uid);
+    const after = snapshot(0n);
+    assert.ok(equals(HostTopologySchema, after.host, before.host), 'nothing is left of what was freed');
+    assert.ok(equals(ListAllocationsResponseSchema, after.allocations, before.allocations));
+  });
+  holds(t, 'planner', property, 200);
+});
+
+await t.test('what the running feature answers and what it counts are the same story', async (t) => {
+  const hosts = fc.record({
+    nodes: fc.integer({ min: 1, max: 3 }),
+    cores: fc.integer({ min: 1, max: 4 }),
+    threads: fc.integer({ min: 1, max: 2 }),
+  });
+  let runs = 0;
+  const folder = t.testdir();
+  const property = fc.asyncProperty(hosts, operations, async ({ nodes, cores, threads }, list) => {
+    runs += 1;
+    const topology = evenHost(nodes, cores, threads, { memoryBytes: 4 * GIB, hugepages: 8 });
+    const node = new CpusetNode({ host: cgroupFiles(`${folder}/${runs}`), topology });
+    await node.start();
+    const changes = new Changes();
+    const view = createTopologyView({ nodeName: 'n', topology, placing: node.feature, changes });
+    const gauge = async (name: string): Promise<number | undefined> =>
+      (await node.registry.getSingleMetric(name)?.get())?.values[0]?.value;
+    try {
+      for (const [index, operation] of list.entries()) {
+        if (typeof operation === 'number') await node.endPod(`p${operation}`);
+        else await runPod(node, `p${index}`, operation);
+        changes.announce();
+        const snapshot = takeSnapshot(view);
+        const owned = checkStory(snapshot, 0n);
+        assert.equal(await gauge('holdfast_cpuset_exclusive_cpus'), owned.size);
+        const shared = snapshot.host.numaNodes.reduce((sum, { sharedCpus }) => sum + cpusOf(sharedCpus).size, 0);
+        assert.equal(await gauge('holdfast_cpuset_shared_cpus'), shared);
+      }
+    } finally {
+      await node.feature.close();
+    }
+  });
+  await holdsAsync(t, 'feature', property, 60);
+});
+
+/** All steps of the pod and its containers; a pod that is refused is not there. */
+async function runPod(node: CpusetNode, uid: string, { policy, containers }: Ask): Promise<void> {
+  const spec = containers.map(({ cpus, memory, pages }, index) => {
+    const hugepages = new Map(pages === 0 ? [] : [[bytes(PAGE), bytes(pages * PAGE)]]);
+    return { name: `c${index}`, kind: 'app' as const, ...makeNeed(cpus, memory), hugepages };
+  });
+  try {
+    await node.runPod({ uid, policy: { ...DEFAULT_POLICY, ...policy }, spec });
+  } catch (error) {
+    assert.ok(error instanceof HoldfastError && error.code === 'NO_ROOM', String(error));
+    return;
+  }
+  for (const { name, ...need } of spec) await node.run(uid, name, need);
+}

@@ -1,0 +1,146 @@
+// The NodeResourceTopology object, from the published messages.
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import t from 'tap';
+import { planNodeResourceTopology, policyFor } from '../../../agent/published/plan-node-resource-topology.ts';
+import { podFingerprint } from '../../../agent/published/plan-pod-fingerprint.ts';
+import {
+  HostTopologySchema,
+  ListAllocationsResponseSchema,
+  type NodeShareSchema,
+  type NumaNodeSchema,
+} from '../../../proto/gen/holdfast/topology/v1/topology_pb.ts';
+
+const GIB = 1024n ** 3n;
+const MIB = 1024n ** 2n;
+const OPTIONS = { policy: 'single-numa-node', reservedMemoryBytes: 0n, nodeUid: 'uid-1' } as const;
+
+type Node = MessageInitShape<typeof NumaNodeSchema>;
+type Share = MessageInitShape<typeof NodeShareSchema>;
+
+const snapshotOf = (numaNodes: readonly Node[], ...nodeShares: readonly Share[]) => ({
+  host: create(HostTopologySchema, { nodeName: 'worker-1', numaNodes: [...numaNodes] }),
+  allocations: create(ListAllocationsResponseSchema, {
+    pods: nodeShares.length === 0 ? [] : [{ namespace: 'prod', name: 'db', nodeShares: [...nodeShares] }],
+  }),
+});
+
+const NODE: Node = {
+  id: 0,
+  cpus: '0-7',
+  allocatableCpus: '2-7',
+  freeCpus: '4-7',
+  sharedCpus: '0-1,4-7',
+  memoryBytes: 16n * GIB,
+  memoryAvailableBytes: 10n * GIB,
+  distances: [
+    { node: 0, value: 10 },
+    { node: 1, value: 21 },
+  ],
+};
+
+const cpuOf = (nodes: readonly Node[], ...shares: readonly Share[]) =>
+  planNodeResourceTopology(snapshotOf(nodes, ...shares), OPTIONS).zones[0]?.resources[0]?.available;
+
+t.test('one object with a zone per NUMA node', async (t) => {
+  const hugepages = [
+    { pageSizeBytes: 2n * MIB, total: 512n, free: 3n },
+    { pageSizeBytes: GIB, total: 0n },
+  ];
+  const share = { node: 0, memoryBytes: 4n * GIB, hugepages: [{ pageSizeBytes: 2n * MIB, bytes: 24n * MIB }] };
+  const snapshot = snapshotOf(
+    [
+      { ...NODE, hugepages },
+      { ...NODE, id: 1, distances: [] },
+    ],
+    share,
+  );
+  t.strictSame(planNodeResourceTopology(snapshot, { ...OPTIONS, reservedMemoryBytes: GIB }), {
+    apiVersion: 'topology.node.k8s.io/v1alpha2',
+    kind: 'NodeResourceTopology',
+    metadata: {
+      name: 'worker-1',
+      ownerReferences: [{ apiVersion: 'v1', kind: 'Node', name: 'worker-1', uid: 'uid-1' }],
+    },
+    topologyPolicies: ['SingleNUMANodePodLevel'],
+    attributes: [
+      { name: 'topologyManagerPolicy', value: 'single-numa-node' },
+      { name: 'topologyManagerScope', value: 'pod' },
+      { name: 'nodeTopologyPodsFingerprint', value: podFingerprint([{ namespace: 'prod', name: 'db' }]) },
+      { name: 'nodeTopologyPodsFingerprintMethod', value: 'all' },
+    ],
+    zones: [
+      {
+        name: 'node-0',
+        type: 'Node',
+        costs: [
+          { name: 'node-0', value: 10 },
+          { name: 'node-1', value: 21 },
+        ],
+        resources: [
+          { name: 'cpu', capacity: '8', allocatable: '6', available: '4' },
+          { name: 'memory', capacity: `${16n * GIB}`, allocatable: `${15n * GIB}`, available: `${10n * GIB}` },
+          { name: 'hugepages-2Mi', capacity: `${GIB}`, allocatable: `${GIB}`, available: `${1000n * MIB}` },
+        ],
+      },
+      {
+        name: 'node-1',
+        type: 'Node',
+        costs: [],
+        resources: [
+          { name: 'cpu', capacity: '8', allocatable: '6', available: '4' },
+          { name: 'memory', capacity: `${16n * GIB}`, allocatable: `${15n * GIB}`, available: `${10n * GIB}` },
+        ],
+      },
+    ],
+  });
+});
+
+t.test('shared containers that are bound to a node keep their CPUs', async (t) => {
+  const bound = { node: 0, hasSharedContainers: true };
+  t.equal(cpuOf([NODE], { ...bound, sharedCpuMillis: 0n }), '4', 'the reserved ones are enough');
+  t.equal(cpuOf([NODE], { ...bound, sharedCpuMillis: 2500n }), '3');
+  t.equal(cpuOf([NODE], { ...bound, sharedCpuMillis: 99_000n }), '0');
+  t.equal(cpuOf([{ ...NODE, sharedCpus: '4-7' }, NODE], { ...bound, sharedCpuMillis: 0n }), '3', 'one at the least');
+});
+
+t.test('some CPU of the host stays shared', async (t) => {
+  const whole: Node = { ...NODE, allocatableCpus: '0-7', freeCpus: '0-7', sharedCpus: '0-7' };
+  t.equal(cpuOf([whole]), '7');
+  t.equal(cpuOf([whole, { ...whole, id: 1 }]), '8', 'another node has one');
+});
+
+t.test('nodes that scheduler-plugins have no room for are left out', async (t) => {
+  const distances = [63, 64].map((node) => ({ node, value: 10 }));
+  const { zones } = planNodeResourceTopology(
+    snapshotOf([
+      { ...NODE, id: 63, distances },
+      { ...NODE, id: 64, distances },
+    ]),
+    OPTIONS,
+  );
+  t.match(zones, [{ name: 'node-63', costs: [{ name: 'node-63', value: 10 }] }]);
+  t.equal(zones.length, 1);
+  t.equal(zones[0]?.costs.length, 1);
+});
+
+t.test('more than eight nodes are said to be more', async (t) => {
+  const many = Array.from({ length: 9 }, (_, id) => ({ ...NODE, id }));
+  const named = (nodes: readonly Node[]) =>
+    planNodeResourceTopology(snapshotOf(nodes), OPTIONS).attributes.find(({ name }) => name.endsWith('MaxNUMANodes'));
+  t.strictSame(named(many), { name: 'topologyManagerMaxNUMANodes', value: '9' });
+  t.equal(named(many.slice(1)), undefined);
+});
+
+t.test('nothing is below nothing', async (t) => {
+  const poor = { ...NODE, freeCpus: '', sharedCpus: '0', memoryBytes: GIB, memoryAvailableBytes: 0n };
+  const snapshot = snapshotOf([poor], { node: 0, hasSharedContainers: true, sharedCpuMillis: 5000n });
+  const planned = planNodeResourceTopology(snapshot, { ...OPTIONS, reservedMemoryBytes: 2n * GIB });
+  t.match(planned.zones[0]?.resources, [{ available: '0' }, { allocatable: '0', available: '0' }]);
+});
+
+t.test('the policy is what the default of the node comes to', async (t) => {
+  t.equal(policyFor('required'), 'single-numa-node');
+  t.equal(policyFor('preferred'), 'best-effort');
+  t.equal(policyFor('none'), 'none');
+  t.equal(policyFor(undefined), 'none');
+});
