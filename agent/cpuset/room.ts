@@ -83,9 +83,14 @@ export class Room {
     return this.poolOn(node) * 1000 - (this.#milli[node] ?? 0);
   }
 
+  /** Promises to pods and containers that are bound to the node and run in its pool. */
+  sharersOn(node: number): number {
+    return this.#sharers[node] ?? 0;
+  }
+
   /** CPUs of the node that can be owned without leaving its bound shared containers short. */
   takableOn(node: number): number {
-    const needed = (this.#sharers[node] ?? 0) === 0 ? 0 : Math.max(1, Math.ceil((this.#milli[node] ?? 0) / 1000));
+    const needed = this.sharersOn(node) === 0 ? 0 : Math.max(1, Math.ceil((this.#milli[node] ?? 0) / 1000));
     return Math.max(0, Math.min(this.freeOn(node), this.poolOn(node) - needed));
   }
 

@@ -5,7 +5,7 @@ import type { StatusLine } from '../lifecycle/feature.ts';
 import type { AllocationView, NodeAllocation } from '../model/allocation-view.ts';
 import type { CpuSet } from '../model/cpu-set.ts';
 import type { PodUid } from '../model/ids.ts';
-import { bytes } from '../model/quantity.ts';
+import { bytes, milliCpu } from '../model/quantity.ts';
 import type { NodeShare, PodHolding } from './holding.ts';
 import type { Ledger } from './ledger.ts';
 import { cpusWhere } from './machine.ts';
@@ -23,6 +23,11 @@ export function allocationView({ room, machine }: Ledger): AllocationView {
         freeCpus: here((position) => room.free[position] === 1),
         sharedCpus: room.poolCpus([index]),
         memoryAvailableBytes: bytes(room.memoryLeftOn(index)),
+        hugepagesAvailable: new Map(
+          [...node.hugepages.keys()].map((size) => [size, bytes(room.hugepagesLeftOn(index, size))]),
+        ),
+        boundSharedMillis: milliCpu(room.poolOn(index) * 1000 - room.milliLeftOn(index)),
+        boundShared: room.sharersOn(index),
       },
     ];
   });

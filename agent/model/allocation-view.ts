@@ -1,6 +1,6 @@
 // What is handed out on the host, by NUMA node: what the cpuset feature knows and the topology that schedulers read shows.
 import type { CpuSet } from './cpu-set.ts';
-import type { Bytes } from './quantity.ts';
+import type { Bytes, MilliCpu } from './quantity.ts';
 
 /** What is handed out on one NUMA node. */
 export interface NodeAllocation {
@@ -12,6 +12,12 @@ export interface NodeAllocation {
   readonly sharedCpus: CpuSet;
   /** Memory minus what placed pods were promised. */
   readonly memoryAvailableBytes: Bytes;
+  /** By page size: bytes in such pages minus what placed pods were promised. */
+  readonly hugepagesAvailable: ReadonlyMap<number, Bytes>;
+  /** What shared containers that are bound here request. */
+  readonly boundSharedMillis: MilliCpu;
+  /** Promises to pods and containers that are bound here and run on the shared CPUs. */
+  readonly boundShared: number;
 }
 
 /** Who may use what, as the cpuset feature knows it. */

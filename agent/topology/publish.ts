@@ -3,8 +3,8 @@ import { create } from '@bufbuild/protobuf';
 import { type HostTopology, HostTopologySchema } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
 import type { AllocationView, NodeAllocation } from '../model/allocation-view.ts';
 import { CpuSet } from '../model/cpu-set.ts';
-import type { HostTopology as Host, NumaNode } from '../model/host-topology.ts';
-import { bytes } from '../model/quantity.ts';
+import type { HostTopology as Host, HugepagePool, NumaNode } from '../model/host-topology.ts';
+import { type Bytes, bytes, milliCpu } from '../model/quantity.ts';
 
 export interface PublishedAs {
   /** Grows with every change; 0 where nobody counts. */
@@ -17,7 +17,12 @@ const NOTHING: NodeAllocation = {
   freeCpus: CpuSet.EMPTY,
   sharedCpus: CpuSet.EMPTY,
   memoryAvailableBytes: bytes(0),
+  hugepagesAvailable: new Map(),
+  boundSharedMillis: milliCpu(0),
+  boundShared: 0,
 };
+
+const bytesOf = ({ pageSizeBytes, total }: HugepagePool): Bytes => bytes(pageSizeBytes * total);
 
 /**
  * The view of a host without an agent: whatever is online and usable and not isolated is free and shared.
@@ -33,6 +38,9 @@ export function unallocated(host: Host, reserved: CpuSet = CpuSet.EMPTY): Alloca
       freeCpus: allocatableCpus,
       sharedCpus,
       memoryAvailableBytes: host.usableMems.has(node.id) ? node.memoryBytes : bytes(0),
+      hugepagesAvailable: new Map(node.hugepages.map((pool) => [pool.pageSizeBytes, bytesOf(pool)])),
+      boundSharedMillis: milliCpu(0),
+      boundShared: 0,
     };
   };
   return {
@@ -59,11 +67,14 @@ export function publishTopology(host: Host, view: AllocationView, as: PublishedA
           pageSizeBytes: BigInt(pageSizeBytes),
           total: BigInt(total),
           free: BigInt(free),
+          availableBytes: BigInt(allocation.hugepagesAvailable.get(pageSizeBytes) ?? 0),
         })),
         distances: [...node.distances].map(([to, value]) => ({ node: to, value })),
         allocatableCpus: allocation.allocatableCpus.toString(),
         freeCpus: allocation.freeCpus.toString(),
         sharedCpus: allocation.sharedCpus.toString(),
+        boundSharedMillis: BigInt(allocation.boundSharedMillis),
+        boundShared: allocation.boundShared,
       };
     }),
   });

@@ -3,7 +3,7 @@ import { toJson } from '@bufbuild/protobuf';
 import t from 'tap';
 import { CpuSet } from '../../../agent/model/cpu-set.ts';
 import type { HostTopology } from '../../../agent/model/host-topology.ts';
-import { bytes } from '../../../agent/model/quantity.ts';
+import { bytes, milliCpu } from '../../../agent/model/quantity.ts';
 import { publishTopology, unallocated } from '../../../agent/topology/publish.ts';
 import { HostTopologySchema } from '../../../proto/gen/holdfast/topology/v1/topology_pb.ts';
 
@@ -45,11 +45,13 @@ await t.test('without an agent what is usable and not isolated is free, reserved
         cpus: '0-2',
         memoryBytes: '4096',
         memoryAvailableBytes: '4096',
-        hugepages: [{ pageSizeBytes: '2048', total: '2', free: '1' }],
+        hugepages: [{ pageSizeBytes: '2048', total: '2', free: '1', availableBytes: '4096' }],
         distances: [{ node: 0, value: 10 }],
         allocatableCpus: '1',
         freeCpus: '1',
         sharedCpus: '0-1',
+        boundSharedMillis: '0',
+        boundShared: 0,
       },
       {
         id: 7,
@@ -61,6 +63,8 @@ await t.test('without an agent what is usable and not isolated is free, reserved
         allocatableCpus: '',
         freeCpus: '',
         sharedCpus: '',
+        boundSharedMillis: '0',
+        boundShared: 0,
       },
     ],
   });
@@ -79,6 +83,9 @@ await t.test('a node that the view does not know has nothing to hand out', async
             freeCpus: CpuSet.of(1),
             sharedCpus: CpuSet.of(1),
             memoryAvailableBytes: bytes(1),
+            hugepagesAvailable: new Map([[2048, bytes(2048)]]),
+            boundSharedMillis: milliCpu(250),
+            boundShared: 2,
           },
         ],
       ]),
@@ -86,7 +93,22 @@ await t.test('a node that the view does not know has nothing to hand out', async
     { version: 0n, nodeName: '' },
   );
   t.match(message.numaNodes, [
-    { allocatableCpus: '0-1', freeCpus: '1', sharedCpus: '1', memoryAvailableBytes: 1n },
-    { allocatableCpus: '', freeCpus: '', sharedCpus: '', memoryAvailableBytes: 0n },
+    {
+      allocatableCpus: '0-1',
+      freeCpus: '1',
+      sharedCpus: '1',
+      memoryAvailableBytes: 1n,
+      boundSharedMillis: 250n,
+      boundShared: 2,
+    },
+    {
+      allocatableCpus: '',
+      freeCpus: '',
+      sharedCpus: '',
+      memoryAvailableBytes: 0n,
+      boundSharedMillis: 0n,
+      boundShared: 0,
+    },
   ]);
+  t.match(message.numaNodes[0]?.hugepages, [{ availableBytes: 2048n }]);
 });
