@@ -30,7 +30,7 @@ t.test('links between pages lead somewhere', async (t) => {
 });
 
 t.test('pages that the programs name in their messages exist', async (t) => {
-  const sources = ['lib', 'agent', 'cri-shim', 'systemd'].flatMap((folder) =>
+  const sources = ['lib', 'agent', 'cri-shim', 'extender', 'systemd'].flatMap((folder) =>
     readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name)),

@@ -60,7 +60,28 @@ const EDGES: ReadonlyMap<string, ReadonlySet<string>> = new Map([
   ['agent/cli/', OUTSIDE],
   ['agent/main.ts', OUTSIDE],
   ['agent/wiring.ts', OUTSIDE],
+  ['extender/agents/', new Set(['@grpc/grpc-js'])],
+  ['extender/http/', new Set(['node:http', 'node:https', 'node:net', 'node:tls'])],
 ]);
+
+/** What the extender has in common with the agent: nouns, the planner, the cluster's API, configuration files, the log. */
+const EXTENDER_MAY_KNOW = [
+  'extender/',
+  'lib/',
+  'proto/gen/',
+  'agent/model/',
+  'agent/cluster/',
+  'agent/config/',
+  'agent/log.ts',
+  'agent/api/changes.ts',
+  'agent/api/metrics-server.ts',
+  'agent/lifecycle/plan-policy.ts',
+  'agent/cpuset/plan-',
+  'agent/cpuset/machine.ts',
+  'agent/cpuset/room.ts',
+  'agent/cpuset/holding.ts',
+  'agent/cpuset/pod-asks.ts',
+];
 
 const isBelow = (file: string, folders: readonly string[]): boolean =>
   folders.some((folder) => file.startsWith(folder));
@@ -140,6 +161,14 @@ const RULES: readonly Rule[] = [
   ({ from, to }) =>
     from.startsWith('agent/') && isBelow(to, ['cri-shim/', 'cni-plugin/'])
       ? 'the agent and the programs beside it share no code of their own'
+      : undefined,
+  ({ from, to, external }) =>
+    from.startsWith('extender/') && !external && !isBelow(to, EXTENDER_MAY_KNOW)
+      ? "the extender knows the agent's published messages and its planner, not its insides"
+      : undefined,
+  ({ from, to }) =>
+    from.startsWith('agent/') && to.startsWith('extender/') && from !== 'agent/cli/commands.ts'
+      ? 'the agent does not know the extender; the command line starts it'
       : undefined,
   ({ from, to, external }) =>
     from.startsWith('cni-plugin/') && (external ? !to.startsWith('node:') : !to.startsWith('cni-plugin/'))

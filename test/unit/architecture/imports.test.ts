@@ -7,7 +7,7 @@ import { listSources, parseImports, readImports } from './import-graph.ts';
 import { checkImports } from './import-rules.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
-const PROGRAMS = ['lib', 'agent', 'cri-shim', 'cni-plugin'];
+const PROGRAMS = ['lib', 'agent', 'cri-shim', 'extender', 'cni-plugin'];
 
 t.test('the sources keep the rules', async (t) => {
   const folders = PROGRAMS.filter((folder) => existsSync(join(ROOT, folder)));
@@ -113,6 +113,13 @@ const FORBIDDEN: readonly (readonly [string, string, string, RegExp])[] = [
     /derives everything from the published messages/,
   ],
   ['the agent loads the shim', 'agent/cli/x.ts', "import { r } from '../../cri-shim/relay.ts';", /share no code/],
+  [
+    'the extender reads the books',
+    'extender/planning/x.ts',
+    "import { b } from '../../agent/cpuset/books.ts';",
+    /published messages and its planner/,
+  ],
+  ['the agent loads the extender', 'agent/api/x.ts', "import { e } from '../../extender/x.ts';", /does not know/],
   ['the CNI plugin has a package', 'cni-plugin/x.ts', "import pino from 'pino';", /built-ins only/],
   ['the CNI plugin uses lib', 'cni-plugin/x.ts', "import { e } from '../lib/errors.ts';", /built-ins only/],
   ['a program imports a test', 'agent/api/x.ts', "import { f } from '../../test/support/f.ts';", /not tests/],

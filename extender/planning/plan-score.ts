@@ -1,0 +1,44 @@
+// How well a node suits a pod that fits there, for the scheduler's ranking. Pure.
+import { type Need, sumNeeds } from '../../agent/cpuset/plan-need.ts';
+import { whyNot } from '../../agent/cpuset/plan-reasons.ts';
+import type { Room } from '../../agent/cpuset/room.ts';
+import type { PodAsk } from './plan-ask.ts';
+
+/** k8s.io/kube-scheduler/extender/v1: MaxExtenderPriority. */
+export const HIGHEST_SCORE = 10;
+
+/** What is left of a NUMA node once the need is met, from 0 to 1: the mean over what the need asks for. */
+function leftOver(room: Room, node: number, need: Need): number {
+  const here = room.machine.nodes[node];
+  if (here === undefined) return 0;
+  const shares: number[] = [];
+  const share = (left: number, all: number): void => {
+    shares.push(all <= 0 ? 0 : Math.min(1, Math.max(0, left / all)));
+  };
+  if (need.exclusive > 0) share(room.freeOn(node) - need.exclusive, here.allocatable.length);
+  if (need.milli > 0) share(room.milliLeftOn(node) - need.milli - need.exclusive * 1000, here.poolSize * 1000);
+  if (need.memory !== undefined && need.memory > 0 && !room.machine.memoryUnknown) {
+    share(room.memoryLeftOn(node) - need.memory, here.memoryBytes);
+  }
+  for (const [size, amount] of need.hugepages) {
+    if (amount > 0) share(room.hugepagesLeftOn(node, size) - amount, here.hugepages.get(size) ?? 0);
+  }
+  return shares.length === 0 ? 1 : shares.reduce((sum, each) => sum + each, 0) / shares.length;
+}
+
+/**
+ * From 0 to 10. `pack` ranks the host highest whose fullest fitting NUMA node is left with the least, `spread` the one
+ * whose emptiest is left with the most; a host where no single NUMA node has all of it comes last.
+ */
+export function planScore(room: Room, ask: PodAsk): number {
+  const need = ask.together ?? (ask.need.basis === 'spec' ? sumNeeds(ask.need.containers) : ask.most);
+  const { strategy } = room.rules;
+  let best = -1;
+  for (let node = 0; node < room.machine.nodes.length; node += 1) {
+    if (whyNot(room, node, need) !== undefined) continue;
+    const left = leftOver(room, node, need);
+    best = Math.max(best, strategy === 'spread' ? left : 1 - left);
+  }
+  // What fits is told from what does not even when nothing is left of it.
+  return best < 0 ? 0 : 1 + Math.round(best * (HIGHEST_SCORE - 1));
+}

@@ -1,0 +1,203 @@
+// What the extender says of a node is what the node's own planner would say, whatever the node has been through.
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import t from 'tap';
+import { Ledger } from '../../../agent/cpuset/ledger.ts';
+import { buildMachine } from '../../../agent/cpuset/machine.ts';
+import { planPod } from '../../../agent/cpuset/plan-pod.ts';
+import type { PlanRules } from '../../../agent/cpuset/room.ts';
+import { CpuSet } from '../../../agent/model/cpu-set.ts';
+import { podUid } from '../../../agent/model/ids.ts';
+import type { PodFacts } from '../../../agent/model/pod.ts';
+import { bytes, milliCpu } from '../../../agent/model/quantity.ts';
+import { Machines } from '../../../extender/planning/machines.ts';
+import { isImpossible, type PodAsk, planAsk } from '../../../extender/planning/plan-ask.ts';
+import { fitsAfter, fitsBeside, mostOf, planFit, takePlace } from '../../../extender/planning/plan-fit.ts';
+import { planHost } from '../../../extender/planning/plan-host.ts';
+import { planScore } from '../../../extender/planning/plan-score.ts';
+import { evenHost, GIB, type RandomHost, randomHost } from '../../support/hand-made-hosts.ts';
+import { holds } from '../../support/properties.ts';
+import { NO_POLICY_RULES, publish } from '../../support/published-host.ts';
+import { named, randomPod } from '../../support/random-pods.ts';
+
+const RUNS = 300;
+
+const rules: fc.Arbitrary<PlanRules> = fc.record({
+  strategy: fc.constantFrom('spread' as const, 'pack' as const),
+  unboundMemory: fc.constantFrom('proportional' as const, 'ignore' as const),
+  reservedMemory: fc.constantFrom(0, GIB / 2),
+});
+
+/** The kernel lets the agent use the memory of every node: that it may not is the one thing that is not published. */
+const host: fc.Arbitrary<RandomHost> = randomHost.map(({ topology, reserved }) => ({
+  topology: { ...topology, usableMems: CpuSet.from(topology.numaNodes.map(({ id }) => id)) },
+  reserved,
+}));
+
+function askOf(facts: PodFacts): PodAsk {
+  const ask = planAsk(facts, NO_POLICY_RULES);
+  assert.ok(!isImpossible(ask));
+  return ask;
+}
+
+/** Pods come, and those with a number below 8 go again. */
+const history = fc.array(fc.oneof({ weight: 3, arbitrary: randomPod }, { weight: 1, arbitrary: fc.nat({ max: 8 }) }), {
+  maxLength: 10,
+});
+
+function live(ledger: Ledger, events: readonly (Omit<PodFacts, 'uid' | 'name'> | number)[]): void {
+  events.forEach((event, index) => {
+    if (typeof event === 'number') ledger.delete(podUid(`uid-p${event}`));
+    else {
+      const { identity, need } = askOf(named(event, `p${index}`));
+      const plan = planPod(ledger.room, identity, need);
+      if (plan.ok) ledger.set(plan.holding);
+    }
+  });
+}
+
+await t.test('the extender answers as the planner of the node does', async (t) => {
+  let fitting = 0;
+  let refused = 0;
+  const property = fc.property(
+    host,
+    rules,
+    history,
+    fc.array(randomPod, { minLength: 1, maxLength: 4 }),
+    (...given) => {
+      const [{ topology, reserved }, rule, events, pods] = given;
+      const ledger = new Ledger(buildMachine(topology, reserved), rule);
+      live(ledger, events);
+      const { topology: message, allocations } = publish(ledger);
+      const { room, pods: known } = planHost(message, allocations, new Machines(), rule);
+      assert.deepEqual(
+        [...known].sort(),
+        ledger
+          .holdings()
+          .map(({ uid }) => uid as string)
+          .sort(),
+      );
+      pods.forEach((pod, index) => {
+        const ask = askOf(named(pod, `new-${index}`));
+        const own = planPod(ledger.room, ask.identity, ask.need);
+        const answer = planFit(room, ask);
+        assert.equal(answer === undefined, own.ok, `${answer} against ${own.ok ? 'it fits' : own.reason}`);
+        if (own.ok) fitting += 1;
+        else refused += 1;
+        // Isolated CPUs are not published: a node of nothing else is then one without CPUs.
+        if (!own.ok && topology.isolatedCpus.isEmpty) assert.equal(answer, own.reason);
+      });
+    },
+  );
+  holds(t, 'the same answer', property, RUNS);
+  t.ok(fitting > RUNS / 10 && refused > RUNS / 10, `both answers came up: ${fitting} fitted, ${refused} did not`);
+});
+
+await t.test('a pod that fits beside others by counting fits in whatever order they come', async (t) => {
+  let counted = 0;
+  const asks = fc.array(randomPod, { minLength: 1, maxLength: 3 });
+  const roomy = fc
+    .record({ nodes: fc.integer({ min: 1, max: 3 }), cores: fc.integer({ min: 6, max: 12 }) })
+    .map(({ nodes, cores }) => evenHost(nodes, cores, 2, { memoryBytes: 8 * GIB, hugepages: 16 }));
+  const property = fc.property(roomy, rules, history, asks, randomPod, (...given) => {
+    const [topology, rule, events, pods, last] = given;
+    const ledger = new Ledger(buildMachine(topology, CpuSet.of(0)), rule);
+    live(ledger, events);
+    const others = pods.map((pod, index) => askOf(named(pod, `other-${index}`)));
+    const ask = askOf(named(last, 'last'));
+    if (ask.identity.numa !== 'required' || !fitsBeside(ledger.room, ask, mostOf(others))) return;
+    counted += 1;
+    for (const order of [others, others.toReversed()]) {
+      const room = ledger.room.copy();
+      for (const other of order) takePlace(room, other);
+      assert.equal(planFit(room, ask), undefined);
+    }
+  });
+  holds(t, 'no order makes it wrong', property, RUNS * 3);
+  t.ok(counted > 10, `it came up ${counted} times`);
+});
+
+/** One app container that owns its CPUs, with `required`. */
+function exclusive(name: string, cpus: number, memory: number = GIB): PodAsk {
+  const cpu = milliCpu(cpus * 1000);
+  const annotations = new Map([
+    ['holdfast.dev/numa', 'required'],
+    ['holdfast.dev/cpuset', 'exclusive'],
+  ]);
+  const spec = { name: 'app', kind: 'app', cpuRequest: cpu, cpuLimit: cpu, memoryRequest: bytes(memory) } as const;
+  return askOf({
+    ...{ uid: podUid(name), namespace: 'default', name, labels: new Map(), annotations },
+    ...{ containers: [{ ...spec, hugepages: new Map() }], deleting: false, finished: false },
+  });
+}
+
+const roomOf = (strategy: 'pack' | 'spread') => {
+  const rule = { strategy, unboundMemory: 'proportional', reservedMemory: 0 } as const;
+  const ledger = new Ledger(buildMachine(evenHost(2, 4, 1), CpuSet.of(0)), rule);
+  const { topology, allocations } = publish(ledger);
+  return planHost(topology, allocations, new Machines(), rule).room;
+};
+
+await t.test('of two that may be going to a node, one that fits only without the other makes it unsafe', async (t) => {
+  const room = roomOf('pack');
+  const large = exclusive('large', 4);
+  t.equal(fitsAfter(room, exclusive('b', 3), [large]), true, 'node 1 for the large one, node 0 for this');
+  t.equal(
+    fitsAfter(room, exclusive('b', 2), [large, exclusive('rival', 4)]),
+    false,
+    'nobody knows which of them it is',
+  );
+});
+
+await t.test('pack ranks the fuller host higher, spread the emptier one', async (t) => {
+  const ask = exclusive('a', 2);
+  for (const [strategy, sign] of [
+    ['pack', 1],
+    ['spread', -1],
+  ] as const) {
+    const empty = roomOf(strategy);
+    const full = roomOf(strategy);
+    takePlace(full, exclusive('b', 2, 40 * GIB));
+    takePlace(full, exclusive('c', 2, 20 * GIB));
+    const difference = planScore(full, ask) - planScore(empty, ask);
+    t.ok(difference * sign > 0, `${strategy}: ${planScore(full, ask)} and ${planScore(empty, ask)}`);
+  }
+  const none = roomOf('pack');
+  t.equal(planScore(none, exclusive('a', 5)), 0, 'where it does not fit');
+});
+
+await t.test('hosts of one model share what depends on the processors, not their memory', async (t) => {
+  const machines = new Machines();
+  const rule = { strategy: 'pack', unboundMemory: 'proportional', reservedMemory: 0 } as const;
+  const made = [32, 64].map((gib) => {
+    const ledger = new Ledger(buildMachine(evenHost(2, 4, 1, { memoryBytes: gib * GIB }), CpuSet.EMPTY), rule);
+    if (gib === 64) takePlace(ledger.room, exclusive('a', 2));
+    const { topology, allocations } = publish(ledger);
+    return planHost(topology, allocations, machines, rule).room.machine;
+  });
+  t.equal(machines.size, 1);
+  t.equal(made[0]?.cores, made[1]?.cores);
+  t.same(
+    made.map((machine) => machine.memoryBytes),
+    [64 * GIB, 128 * GIB],
+  );
+});
+
+await t.test('a pod that asks for the impossible is told so, and one without a say in it is left alone', async (t) => {
+  const pod = (annotations: Readonly<Record<string, string>>, cpu = 1500): PodFacts => ({
+    ...{ uid: podUid('u'), namespace: 'default', name: 'p', labels: new Map(), deleting: false, finished: false },
+    annotations: new Map(Object.entries(annotations)),
+    containers: [{ name: 'app', kind: 'app', cpuLimit: milliCpu(cpu), hugepages: new Map() }],
+  });
+  const half = planAsk(pod({ 'holdfast.dev/numa': 'required', 'holdfast.dev/cpuset': 'exclusive' }), NO_POLICY_RULES);
+  t.match(half, { refused: /whole CPUs.*its CPU limit is 1.5/ });
+  const typo = planAsk(pod({ 'app.holdfast.dev/numa': 'required', 'holdfast.dev/cpuset': 'own' }), NO_POLICY_RULES);
+  t.match(typo, { refused: /cpuset is "own"/ });
+  t.match(planAsk(pod({ 'holdfast.dev/cpuset': 'own' }), NO_POLICY_RULES), { numa: 'none', isFirm: false });
+  const denied = {
+    ...NO_POLICY_RULES,
+    namespaces: new Map([['default', { defaults: {}, deny: ['required'] as const }]]),
+  };
+  t.match(planAsk(pod({ 'holdfast.dev/numa': 'required' }), denied), { refused: /may not have numa "required"/ });
+  t.match(planAsk(pod({ 'holdfast.dev/numa': 'required' }), { ...denied, onDenied: 'ignore' }), { numa: 'preferred' });
+});
