@@ -3,7 +3,9 @@ import fc from 'fast-check';
 import { podUid } from '../../agent/model/ids.ts';
 import type { ContainerSpec, PodFacts } from '../../agent/model/pod.ts';
 import { bytes, milliCpu } from '../../agent/model/quantity.ts';
+import { isImpossible, type PodAsk, planAsk } from '../../extender/planning/plan-ask.ts';
 import { GIB } from './hand-made-hosts.ts';
+import { NO_POLICY_RULES } from './published-host.ts';
 
 const PAGE = 2 * 1024 ** 2;
 
@@ -60,4 +62,33 @@ export const randomPod: fc.Arbitrary<Omit<PodFacts, 'uid' | 'name'>> = fc
 
 export function named(pod: Omit<PodFacts, 'uid' | 'name'>, name: string): PodFacts {
   return { ...pod, uid: podUid(`uid-${name}`), name };
+}
+
+/** A pod of the API with one app container; its UID is its name. */
+export function podFacts(
+  name: string,
+  annotations: Readonly<Record<string, string>>,
+  container: Partial<ContainerSpec> = {},
+): PodFacts {
+  return {
+    uid: podUid(name),
+    namespace: 'default',
+    name,
+    labels: new Map(),
+    annotations: new Map(Object.entries(annotations)),
+    containers: [{ name: 'app', kind: 'app', hugepages: new Map(), ...container }],
+    deleting: false,
+    finished: false,
+  };
+}
+
+export const REQUIRED_EXCLUSIVE = { 'holdfast.dev/numa': 'required', 'holdfast.dev/cpuset': 'exclusive' };
+
+/** What a pod asks that must have all of its own CPUs and its memory from one NUMA node. */
+export function exclusivePod(name: string, cpus: number, memory: number = GIB): PodAsk {
+  const cpu = milliCpu(cpus * 1000);
+  const need = { cpuRequest: cpu, cpuLimit: cpu, memoryRequest: bytes(memory) };
+  const ask = planAsk(podFacts(name, REQUIRED_EXCLUSIVE, need), NO_POLICY_RULES);
+  if (isImpossible(ask)) throw new Error(ask.refused);
+  return ask;
 }

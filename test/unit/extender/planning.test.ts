@@ -9,7 +9,7 @@ import type { PlanRules } from '../../../agent/cpuset/room.ts';
 import { CpuSet } from '../../../agent/model/cpu-set.ts';
 import { podUid } from '../../../agent/model/ids.ts';
 import type { PodFacts } from '../../../agent/model/pod.ts';
-import { bytes, milliCpu } from '../../../agent/model/quantity.ts';
+import { milliCpu } from '../../../agent/model/quantity.ts';
 import { Machines } from '../../../extender/planning/machines.ts';
 import { isImpossible, type PodAsk, planAsk } from '../../../extender/planning/plan-ask.ts';
 import { fitsAfter, fitsBeside, mostOf, planFit, takePlace } from '../../../extender/planning/plan-fit.ts';
@@ -18,7 +18,7 @@ import { planScore } from '../../../extender/planning/plan-score.ts';
 import { evenHost, GIB, type RandomHost, randomHost } from '../../support/hand-made-hosts.ts';
 import { holds } from '../../support/properties.ts';
 import { NO_POLICY_RULES, publish } from '../../support/published-host.ts';
-import { named, randomPod } from '../../support/random-pods.ts';
+import { exclusivePod, named, podFacts, randomPod } from '../../support/random-pods.ts';
 
 const RUNS = 300;
 
@@ -117,20 +117,6 @@ await t.test('a pod that fits beside others by counting fits in whatever order t
   t.ok(counted > 10, `it came up ${counted} times`);
 });
 
-/** One app container that owns its CPUs, with `required`. */
-function exclusive(name: string, cpus: number, memory: number = GIB): PodAsk {
-  const cpu = milliCpu(cpus * 1000);
-  const annotations = new Map([
-    ['holdfast.dev/numa', 'required'],
-    ['holdfast.dev/cpuset', 'exclusive'],
-  ]);
-  const spec = { name: 'app', kind: 'app', cpuRequest: cpu, cpuLimit: cpu, memoryRequest: bytes(memory) } as const;
-  return askOf({
-    ...{ uid: podUid(name), namespace: 'default', name, labels: new Map(), annotations },
-    ...{ containers: [{ ...spec, hugepages: new Map() }], deleting: false, finished: false },
-  });
-}
-
 const roomOf = (strategy: 'pack' | 'spread') => {
   const rule = { strategy, unboundMemory: 'proportional', reservedMemory: 0 } as const;
   const ledger = new Ledger(buildMachine(evenHost(2, 4, 1), CpuSet.of(0)), rule);
@@ -140,30 +126,30 @@ const roomOf = (strategy: 'pack' | 'spread') => {
 
 await t.test('of two that may be going to a node, one that fits only without the other makes it unsafe', async (t) => {
   const room = roomOf('pack');
-  const large = exclusive('large', 4);
-  t.equal(fitsAfter(room, exclusive('b', 3), [large]), true, 'node 1 for the large one, node 0 for this');
+  const large = exclusivePod('large', 4);
+  t.equal(fitsAfter(room, exclusivePod('b', 3), [large]), true, 'node 1 for the large one, node 0 for this');
   t.equal(
-    fitsAfter(room, exclusive('b', 2), [large, exclusive('rival', 4)]),
+    fitsAfter(room, exclusivePod('b', 2), [large, exclusivePod('rival', 4)]),
     false,
     'nobody knows which of them it is',
   );
 });
 
 await t.test('pack ranks the fuller host higher, spread the emptier one', async (t) => {
-  const ask = exclusive('a', 2);
+  const ask = exclusivePod('a', 2);
   for (const [strategy, sign] of [
     ['pack', 1],
     ['spread', -1],
   ] as const) {
     const empty = roomOf(strategy);
     const full = roomOf(strategy);
-    takePlace(full, exclusive('b', 2, 40 * GIB));
-    takePlace(full, exclusive('c', 2, 20 * GIB));
+    takePlace(full, exclusivePod('b', 2, 40 * GIB));
+    takePlace(full, exclusivePod('c', 2, 20 * GIB));
     const difference = planScore(full, ask) - planScore(empty, ask);
     t.ok(difference * sign > 0, `${strategy}: ${planScore(full, ask)} and ${planScore(empty, ask)}`);
   }
   const none = roomOf('pack');
-  t.equal(planScore(none, exclusive('a', 5)), 0, 'where it does not fit');
+  t.equal(planScore(none, exclusivePod('a', 5)), 0, 'where it does not fit');
 });
 
 await t.test('hosts of one model share what depends on the processors, not their memory', async (t) => {
@@ -171,7 +157,7 @@ await t.test('hosts of one model share what depends on the processors, not their
   const rule = { strategy: 'pack', unboundMemory: 'proportional', reservedMemory: 0 } as const;
   const made = [32, 64].map((gib) => {
     const ledger = new Ledger(buildMachine(evenHost(2, 4, 1, { memoryBytes: gib * GIB }), CpuSet.EMPTY), rule);
-    if (gib === 64) takePlace(ledger.room, exclusive('a', 2));
+    if (gib === 64) takePlace(ledger.room, exclusivePod('a', 2));
     const { topology, allocations } = publish(ledger);
     return planHost(topology, allocations, machines, rule).room.machine;
   });
@@ -184,11 +170,8 @@ await t.test('hosts of one model share what depends on the processors, not their
 });
 
 await t.test('a pod that asks for the impossible is told so, and one without a say in it is left alone', async (t) => {
-  const pod = (annotations: Readonly<Record<string, string>>, cpu = 1500): PodFacts => ({
-    ...{ uid: podUid('u'), namespace: 'default', name: 'p', labels: new Map(), deleting: false, finished: false },
-    annotations: new Map(Object.entries(annotations)),
-    containers: [{ name: 'app', kind: 'app', cpuLimit: milliCpu(cpu), hugepages: new Map() }],
-  });
+  const pod = (annotations: Readonly<Record<string, string>>): PodFacts =>
+    podFacts('p', annotations, { cpuLimit: milliCpu(1500) });
   const half = planAsk(pod({ 'holdfast.dev/numa': 'required', 'holdfast.dev/cpuset': 'exclusive' }), NO_POLICY_RULES);
   t.match(half, { refused: /whole CPUs.*its CPU limit is 1.5/ });
   const typo = planAsk(pod({ 'app.holdfast.dev/numa': 'required', 'holdfast.dev/cpuset': 'own' }), NO_POLICY_RULES);
