@@ -1,6 +1,6 @@
 // The metrics of the watch on the API server, all with the prefix holdfast_pod_source_api_.
 import { Counter, Gauge, type Registry } from 'prom-client';
-import type { FollowObserver } from './follow-pods.ts';
+import type { FollowObserver } from './follow-objects.ts';
 
 export interface ApiMetricsSubject {
   ageMs(): number;

@@ -1,8 +1,10 @@
 // Pods from the API server: a list and a watch of this node's pods.
 import { describeError } from '../../lib/errors.ts';
 import type { ApiCredentials } from './api-access.ts';
+import type { ApiPod } from './api-pod.ts';
 import { ApiPodView } from './api-pod-view.ts';
-import { API_TIMES, type ApiTimes, type FollowObserver, followPods } from './follow-pods.ts';
+import { LIST_LIMITS, podsOfNode } from './api-pods.ts';
+import { API_TIMES, type ApiTimes, type FollowObserver, followObjects, type ObjectView } from './follow-objects.ts';
 import type { PodSource } from './pod-source.ts';
 
 /** The agent starts without the API server; but it knows more at its first steps when the list is there. */
@@ -16,6 +18,20 @@ export interface ApiPodSourceOptions {
   readonly times?: ApiTimes;
   /** Makes the metrics. */
   readonly observe?: (subject: { ageMs(): number; pods(): number }) => FollowObserver;
+}
+
+function viewOf(view: ApiPodView): ObjectView<ApiPod> {
+  return {
+    get resourceVersion() {
+      return view.resourceVersion;
+    },
+    get origin() {
+      return view.origin;
+    },
+    list: ({ items, ...rest }) => view.list({ pods: items, ...rest }),
+    apply: ({ type, item }) => view.apply({ type, pod: item }),
+    advance: (resourceVersion) => view.advance(resourceVersion),
+  };
 }
 
 const NO_OBSERVER: FollowObserver = { onStep: () => undefined, onEvent: () => undefined };
@@ -43,10 +59,11 @@ export async function startApiPodSource(options: ApiPodSourceOptions): Promise<P
     }
   };
   const ageMs = (): number => performance.now() - aliveAt;
-  void followPods({
+  void followObjects({
     credentials,
-    nodeName,
-    view,
+    kind: podsOfNode(nodeName),
+    limits: LIST_LIMITS,
+    view: viewOf(view),
     times,
     observer: observe?.({ ageMs, pods: () => view.size }) ?? NO_OBSERVER,
     signal: closing.signal,

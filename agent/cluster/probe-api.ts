@@ -1,7 +1,7 @@
 // One look at the API server, for `holdfast doctor`.
 import type { ApiCredentials } from './api-access.ts';
 import { listPods } from './api-pods.ts';
-import { API_TIMES } from './follow-pods.ts';
+import { API_TIMES } from './follow-objects.ts';
 
 export interface ApiProbe {
   readonly server: string;

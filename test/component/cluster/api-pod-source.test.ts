@@ -7,7 +7,7 @@ import t, { type Test } from 'tap';
 import { pollUntil } from '../../../agent/cli/quickstart/poll.ts';
 import { ApiCredentials } from '../../../agent/cluster/api-access.ts';
 import { startApiPodSource } from '../../../agent/cluster/api-pod-source.ts';
-import { API_TIMES, type ApiTimes } from '../../../agent/cluster/follow-pods.ts';
+import { API_TIMES, type ApiTimes } from '../../../agent/cluster/follow-objects.ts';
 import type { PodName, PodPhase, PodSource } from '../../../agent/cluster/pod-source.ts';
 import { podUid } from '../../../agent/model/ids.ts';
 import { FakeApiServer, refusal } from '../../support/fake-api-server.ts';

@@ -3,7 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { LIST_LIMITS, type ListLimits, listPods } from '../../../agent/cluster/api-pods.ts';
+import type { ListLimits } from '../../../agent/cluster/api-objects.ts';
+import { LIST_LIMITS, listPods } from '../../../agent/cluster/api-pods.ts';
 import { FakeApiServer, type Responder } from '../../support/fake-api-server.ts';
 import { makeAuthority } from '../../support/test-certificates.ts';
 

@@ -1,17 +1,25 @@
-// Keeps a view of this node's pods up to date: list, watch, and after whatever happens the step that is planned next.
+// Keeps a view of objects of one kind up to date: list, watch, and after whatever happens the step that is planned next.
 import { setTimeout as delay } from 'node:timers/promises';
 import { describeError } from '../../lib/errors.ts';
 import type { ApiAccess, ApiCredentials } from './api-access.ts';
 import { ApiError } from './api-error.ts';
-import type { ApiPodView } from './api-pod-view.ts';
-import { listPods, type PodsRequest, type WatchedChange, watchPods } from './api-pods.ts';
+import {
+  type ListLimits,
+  listObjects,
+  type ObjectEvent,
+  type ObjectKind,
+  type ObjectList,
+  type ObjectsRequest,
+  type WatchedObject,
+  watchObjects,
+} from './api-objects.ts';
 import { FIRST_STEP, type FollowState, type FollowTimes, planFollow, type StepEnd } from './plan-follow.ts';
 import { isOlder } from './resource-version.ts';
 
 /** Counts what happened. */
 export interface FollowObserver {
   onStep(request: FollowState['step'], end: StepEnd['kind']): void;
-  onEvent(type: WatchedChange['type']): void;
+  onEvent(type: WatchedObject<unknown>['type']): void;
 }
 
 export interface ApiTimes extends FollowTimes {
@@ -36,10 +44,25 @@ export const API_TIMES: ApiTimes = {
   watchMs: 300_000,
 };
 
-export interface FollowOptions {
+/** What is known of the objects. */
+export interface ObjectView<Item> {
+  /** The newest state that was seen; undefined before the first list. */
+  readonly resourceVersion: string | undefined;
+  /** Of which cluster the last list was. */
+  readonly origin: string | undefined;
+  /** @returns whether anything changed */
+  list(list: ObjectList<Item> & { readonly origin: string }): boolean;
+  /** @returns whether anything changed */
+  apply(event: ObjectEvent<Item>): boolean;
+  /** What a bookmark says: everything up to this state was told. */
+  advance(resourceVersion: string): void;
+}
+
+export interface FollowOptions<Item> {
   readonly credentials: ApiCredentials;
-  readonly nodeName: string;
-  readonly view: ApiPodView;
+  readonly kind: ObjectKind<Item>;
+  readonly limits: ListLimits;
+  readonly view: ObjectView<Item>;
   readonly times: ApiTimes;
   readonly observer: FollowObserver;
   readonly signal: AbortSignal;
@@ -51,7 +74,7 @@ export interface FollowOptions {
 }
 
 /** Runs until the signal is aborted; throws nothing. */
-export async function followPods(options: FollowOptions): Promise<void> {
+export async function followObjects<Item>(options: FollowOptions<Item>): Promise<void> {
   const { times, observer, signal } = options;
   let state = FIRST_STEP;
   let listedAt = performance.now();
@@ -77,7 +100,7 @@ async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   }
 }
 
-async function runStep(options: FollowOptions, state: FollowState): Promise<StepEnd> {
+async function runStep<Item>(options: FollowOptions<Item>, state: FollowState): Promise<StepEnd> {
   const { credentials, signal, onProblem } = options;
   let access: ApiAccess | undefined;
   try {
@@ -102,39 +125,40 @@ function endOf(error: unknown): StepEnd {
   return { kind: 'failed', ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
 }
 
-function requestOf({ nodeName, times, signal }: FollowOptions, access: ApiAccess): PodsRequest {
+function requestOf<Item>({ times, signal }: FollowOptions<Item>, access: ApiAccess): ObjectsRequest {
   const limits = { answerMs: times.answerMs, idleMs: times.listMs, totalMs: times.listMs };
-  return { access, nodeName, limits, signal };
+  return { access, limits, signal };
 }
 
-async function list(options: FollowOptions, access: ApiAccess, listFrom: FollowState['listFrom']): Promise<StepEnd> {
-  const { view, onAlive, onChange } = options;
+async function list<Item>(
+  options: FollowOptions<Item>,
+  access: ApiAccess,
+  listFrom: FollowState['listFrom'],
+): Promise<StepEnd> {
+  const { kind, limits, view, onAlive, onChange } = options;
   const { origin } = access;
   const seen = origin === view.origin ? view.resourceVersion : undefined;
   const from = listFrom === 'storage' ? listFrom : { notOlderThan: seen ?? '0' };
-  const pods = await listPods(requestOf(options, access), from);
-  const changed = view.list({ ...pods, origin });
+  const listed = await listObjects(requestOf(options, access), kind, from, limits);
+  const changed = view.list({ ...listed, origin });
   onAlive(access.server);
   if (changed) onChange();
   return { kind: 'listed' };
 }
 
-async function watch(options: FollowOptions, access: ApiAccess): Promise<StepEnd> {
-  const { view, times, observer, onAlive, onChange } = options;
+async function watch<Item>(options: FollowOptions<Item>, access: ApiAccess): Promise<StepEnd> {
+  const { kind, view, times, observer, onAlive, onChange } = options;
   const resourceVersion = view.resourceVersion;
   // The versions of another cluster mean nothing here, and its events nothing for the pods that were seen.
   if (resourceVersion === undefined || access.origin !== view.origin) return { kind: 'expired' };
   const watchMs = times.watchMs * (1 + Math.random());
   const request = requestOf(options, access);
   const limits = { answerMs: times.answerMs, idleMs: times.silenceMs, totalMs: watchMs + times.silenceMs };
-  const changes = watchPods(
-    { ...request, limits },
-    {
-      resourceVersion,
-      timeoutSeconds: Math.max(1, Math.ceil(watchMs / 1000)),
-      onOpen: () => onAlive(access.server),
-    },
-  );
+  const changes = watchObjects({ ...request, limits }, kind, {
+    resourceVersion,
+    timeoutSeconds: Math.max(1, Math.ceil(watchMs / 1000)),
+    onOpen: () => onAlive(access.server),
+  });
   for await (const change of changes) {
     observer.onEvent(change.type);
     onAlive(access.server);
