@@ -8,6 +8,7 @@ type Loader = (version: string) => Promise<Command>;
 const LOADERS: ReadonlyMap<string, Loader> = new Map<string, Loader>([
   ['quickstart', async () => (await import('./quickstart.ts')).quickstartCommand()],
   ['agent', async (version) => (await import('./agent.ts')).agentCommand(version)],
+  ['extender', async (version) => (await import('../../extender/command.ts')).extenderCommand(version)],
   ['status', async () => (await import('./status.ts')).statusCommand()],
   ['topology', async () => (await import('./topology.ts')).topologyCommand()],
   ['plan', async () => (await import('./plan.ts')).planCommand()],

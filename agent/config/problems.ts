@@ -4,14 +4,15 @@ import { configJsonSchema } from './schema.ts';
 import type { ConfigProblem, ConfigSource } from './source.ts';
 
 type Issue = z.core.$ZodIssue;
+type JsonSchema = () => Readonly<Record<string, unknown>>;
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null;
 }
 
 /** The keys that the map at the path may have; undefined where any are (or the path is no map). */
-function knownKeys(path: readonly PropertyKey[]): readonly string[] | undefined {
-  let schema: unknown = configJsonSchema();
+function knownKeys(path: readonly PropertyKey[], jsonSchema: JsonSchema): readonly string[] | undefined {
+  let schema: unknown = jsonSchema();
   for (const step of path) {
     if (!isObject(schema)) return undefined;
     const properties = schema['properties'];
@@ -54,11 +55,18 @@ function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>((at, step) => (isObject(at) ? at[String(step)] : undefined), value);
 }
 
-/** One zod issue as the problems of one file; unknown keys are a problem each. */
-export function problemsOf(issue: Issue, source: ConfigSource): readonly ConfigProblem[] {
+/**
+ * One zod issue as the problems of one file; unknown keys are a problem each.
+ * @param jsonSchema - of the file's kind
+ */
+export function problemsOf(
+  issue: Issue,
+  source: ConfigSource,
+  jsonSchema: JsonSchema = configJsonSchema,
+): readonly ConfigProblem[] {
   const where = issue.path.map(String).join('.');
   if (issue.code === 'unrecognized_keys') {
-    const known = knownKeys(issue.path);
+    const known = knownKeys(issue.path, jsonSchema);
     const allowed = known === undefined ? '' : `; known here: ${known.join(', ')}`;
     return issue.keys.map((key) => ({
       ...source.keyPosition([...issue.path, key]),
