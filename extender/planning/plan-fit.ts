@@ -39,23 +39,22 @@ export function takePlace(room: Room, ask: PodAsk): boolean {
   return plan.ok;
 }
 
-/** What several pods can take of one NUMA node at most. */
-export function mostOf(asks: readonly PodAsk[]): Need {
+/**
+ * What the pod needs of one NUMA node, and with it all that the others can take of the same one.
+ * @returns undefined when counting cannot say where the pod fits
+ */
+export function besideOthers(ask: PodAsk, others: readonly PodAsk[]): Need | undefined {
+  if (ask.together === undefined) return undefined;
   const policy = { kind: 'app', cpuset: 'shared', numa: 'required', numaScope: 'pod' } as const;
-  return sumNeeds(asks.map(({ most }, index) => ({ ...policy, name: `${index}`, need: most })));
+  const needs = [ask.together, ...others.map(({ most }) => most)];
+  return sumNeeds(needs.map((need, index) => ({ ...policy, name: `${index}`, need })));
 }
 
 /**
  * Whether the pod certainly fits wherever on the host the others go: one NUMA node has room for all of them at once.
- * @param others - {@link mostOf} those others
+ * @param all - {@link besideOthers}
  */
-export function fitsBeside(room: Room, ask: PodAsk, others: Need): boolean {
-  if (ask.together === undefined) return false;
-  const policy = { kind: 'app', cpuset: 'shared', numa: 'required', numaScope: 'pod' } as const;
-  const all = sumNeeds([
-    { ...policy, name: 'own', need: ask.together },
-    { ...policy, name: 'others', need: others },
-  ]);
+export function fitsBeside(room: Room, all: Need): boolean {
   return fitsOneNode(room, all);
 }
 

@@ -1,6 +1,8 @@
 // Which nodes a pod may be scheduled to, beside what is bound and what may be going there. Pure.
+
+import type { Need } from '../../agent/cpuset/plan-need.ts';
 import type { PodAsk } from '../planning/plan-ask.ts';
-import { fitsAfter, fitsBeside, mostOf } from '../planning/plan-fit.ts';
+import { besideOthers, fitsAfter, fitsBeside } from '../planning/plan-fit.ts';
 import type { KnownNode, NodeView } from './fleet.ts';
 
 export interface FilterPlan {
@@ -28,14 +30,20 @@ const MOST_TRIALS = 100;
 
 class Trials {
   #left = MOST_TRIALS;
-  /** Sums over the same pods are made once: most nodes have the same ones in flight. */
-  readonly #sums = new Map<string, ReturnType<typeof mostOf>>();
+  readonly #ask: PodAsk;
+  /** By who is in flight: most nodes have the same pods. */
+  readonly #sums = new Map<string, Need | undefined>();
 
-  isFree({ room }: KnownNode, ask: PodAsk, others: readonly PodAsk[]): boolean {
+  constructor(ask: PodAsk) {
+    this.#ask = ask;
+  }
+
+  isFree({ room }: KnownNode, others: readonly PodAsk[]): boolean {
+    const ask = this.#ask;
     const key = others.map(({ identity }) => identity.uid).join();
-    const sum = this.#sums.get(key) ?? mostOf(others);
-    this.#sums.set(key, sum);
-    if (fitsBeside(room, ask, sum)) return true;
+    if (!this.#sums.has(key)) this.#sums.set(key, besideOthers(ask, others));
+    const all = this.#sums.get(key);
+    if (all !== undefined && fitsBeside(room, all)) return true;
     if (this.#left <= 0) return false;
     this.#left -= 1;
     return fitsAfter(room, ask, others);
@@ -43,7 +51,7 @@ class Trials {
 }
 
 export function planFilter(nodes: readonly string[], ask: PodAsk, inputs: FilterInputs): FilterPlan {
-  const trials = new Trials();
+  const trials = new Trials(ask);
   const fits: string[] = [];
   const contended: string[] = [];
   const failed = new Map<string, string>();
@@ -60,7 +68,7 @@ export function planFilter(nodes: readonly string[], ask: PodAsk, inputs: Filter
       continue;
     }
     const others = inputs.inFlight(name);
-    if (others.length === 0 || trials.isFree(view.node, ask, others)) fits.push(name);
+    if (others.length === 0 || trials.isFree(view.node, others)) fits.push(name);
     else contended.push(name);
   }
   return { fits, contended, failed };
