@@ -25,6 +25,12 @@ export interface AgentTlsFiles extends KeyPair {
   readonly ca: string;
 }
 
+export interface TopologyAgentOptions {
+  readonly reserved?: CpuSet;
+  readonly rules?: PlanRules;
+  readonly at?: { readonly host: string; readonly port: number };
+}
+
 export class TopologyAgent {
   readonly nodeName: string;
   readonly ledger: Ledger;
@@ -32,16 +38,24 @@ export class TopologyAgent {
   readonly #host: HostTopology;
   #server: Server | undefined;
   #shutdown = new AbortController();
-  #port = 0;
+  readonly #address: string;
+  #port: number;
 
-  constructor(nodeName: string, host: HostTopology, reserved: CpuSet = CpuSet.EMPTY, rules: PlanRules = PLAN_RULES) {
+  /** @param at - where it listens; port 0 takes a free one */
+  constructor(
+    nodeName: string,
+    host: HostTopology,
+    { reserved = CpuSet.EMPTY, rules = PLAN_RULES, at = { host: '127.0.0.1', port: 0 } }: TopologyAgentOptions = {},
+  ) {
     this.nodeName = nodeName;
+    this.#address = at.host;
+    this.#port = at.port;
     this.#host = host;
     this.ledger = new Ledger(buildMachine(host, reserved), rules);
   }
 
   get address(): string {
-    return `127.0.0.1:${this.#port}`;
+    return `${this.#address}:${this.#port}`;
   }
 
   get version(): bigint {
@@ -72,7 +86,7 @@ export class TopologyAgent {
         ? ServerCredentials.createInsecure()
         : ServerCredentials.createSsl(Buffer.from(tls.ca), pair, true);
     this.#port = await new Promise<number>((resolve, reject) => {
-      server.bindAsync(`127.0.0.1:${this.#port}`, made, (error, port) =>
+      server.bindAsync(`${this.#address}:${this.#port}`, made, (error, port) =>
         error === null ? resolve(port) : reject(error),
       );
     });

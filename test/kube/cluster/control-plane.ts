@@ -1,7 +1,8 @@
 // etcd, the API server, the controller manager and the scheduler, each on loopback with its files in one folder.
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { join } from 'node:path';
+import { stringify } from 'yaml';
 import type { Program } from '../../../agent/cli/quickstart/program.ts';
 import { type ClusterCertificates, makeCertificates } from './certificates.ts';
 import { boundProgram, type Flags, flags } from './flags.ts';
@@ -72,12 +73,35 @@ function apiServerFlags(port: number, etcd: string, { apiServer, ...own }: Clust
   });
 }
 
+/** A file of kube-scheduler's own that names extenders; everything else as by default. */
+async function writeSchedulerConfig(folder: string, kubeconfig: string, extenders: readonly object[]): Promise<string> {
+  const file = join(folder, 'scheduler.yaml');
+  // Nobody asks it; without these it listens on all addresses.
+  const address = `127.0.0.1:${await freePort()}`;
+  const config = {
+    apiVersion: 'kubescheduler.config.k8s.io/v1beta1',
+    kind: 'KubeSchedulerConfiguration',
+    clientConnection: { kubeconfig },
+    leaderElection: { leaderElect: false },
+    healthzBindAddress: address,
+    metricsBindAddress: address,
+    extenders,
+  };
+  await writeFile(file, stringify(config));
+  return file;
+}
+
 /**
  * Describes the programs and makes their files; nothing is started.
  * @param programs - the folder with the executables
  * @param folder - is made; takes certificates, data and logs
+ * @param extenders - of the scheduler, as its configuration has them
  */
-export async function prepareControlPlane(programs: string, folder: string): Promise<ControlPlane> {
+export async function prepareControlPlane(
+  programs: string,
+  folder: string,
+  extenders: readonly object[] = [],
+): Promise<ControlPlane> {
   await mkdir(folder, { mode: 0o700 });
   const certificates = await makeCertificates(folder);
   const [etcdPort, peerPort, port] = [await freePort(), await freePort(), await freePort()];
@@ -85,6 +109,10 @@ export async function prepareControlPlane(programs: string, folder: string): Pro
   const etcdUrl = `http://127.0.0.1:${etcdPort}`;
   const users = await makeUsers(folder, { server, authority: certificates.authority });
   const authority = await readFile(certificates.authority);
+  const schedulerFlags: Flags =
+    extenders.length === 0
+      ? {}
+      : { config: await writeSchedulerConfig(folder, users.kubeconfigs.scheduler, extenders) };
   const client = (name: string, file: string, more: Flags): Program =>
     boundProgram(join(programs, name), {
       name,
@@ -115,7 +143,7 @@ export async function prepareControlPlane(programs: string, folder: string): Pro
       // Is made; the default is a place of the host.
       'flex-volume-plugin-dir': join(folder, 'volume-plugins'),
     }),
-    scheduler: client('kube-scheduler', users.kubeconfigs.scheduler, {}),
+    scheduler: client('kube-scheduler', users.kubeconfigs.scheduler, schedulerFlags),
     server,
     certificates,
     users,
