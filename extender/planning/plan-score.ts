@@ -7,23 +7,34 @@ import type { PodAsk } from './plan-ask.ts';
 /** k8s.io/kube-scheduler/extender/v1: MaxExtenderPriority. */
 export const HIGHEST_SCORE = 10;
 
+function shareOf(left: number, all: number): number {
+  return all <= 0 ? 0 : Math.min(1, Math.max(0, left / all));
+}
+
 /** What is left of a NUMA node once the need is met, from 0 to 1: the mean over what the need asks for. */
 function leftOver(room: Room, node: number, need: Need): number {
   const here = room.machine.nodes[node];
   if (here === undefined) return 0;
-  const shares: number[] = [];
-  const share = (left: number, all: number): void => {
-    shares.push(all <= 0 ? 0 : Math.min(1, Math.max(0, left / all)));
-  };
-  if (need.exclusive > 0) share(room.freeOn(node) - need.exclusive, here.allocatable.length);
-  if (need.milli > 0) share(room.milliLeftOn(node) - need.milli - need.exclusive * 1000, here.poolSize * 1000);
+  let sum = 0;
+  let count = 0;
+  if (need.exclusive > 0) {
+    sum += shareOf(room.freeOn(node) - need.exclusive, here.allocatable.length);
+    count += 1;
+  }
+  if (need.milli > 0) {
+    sum += shareOf(room.milliLeftOn(node) - need.milli - need.exclusive * 1000, here.poolSize * 1000);
+    count += 1;
+  }
   if (need.memory !== undefined && need.memory > 0 && !room.machine.memoryUnknown) {
-    share(room.memoryLeftOn(node) - need.memory, here.memoryBytes);
+    sum += shareOf(room.memoryLeftOn(node) - need.memory, here.memoryBytes);
+    count += 1;
   }
   for (const [size, amount] of need.hugepages) {
-    if (amount > 0) share(room.hugepagesLeftOn(node, size) - amount, here.hugepages.get(size) ?? 0);
+    if (amount <= 0) continue;
+    sum += shareOf(room.hugepagesLeftOn(node, size) - amount, here.hugepages.get(size) ?? 0);
+    count += 1;
   }
-  return shares.length === 0 ? 1 : shares.reduce((sum, each) => sum + each, 0) / shares.length;
+  return count === 0 ? 1 : sum / count;
 }
 
 /**

@@ -20,7 +20,7 @@ import { holds } from '../../support/properties.ts';
 import { NO_POLICY_RULES, publish } from '../../support/published-host.ts';
 import { exclusivePod, named, podFacts, randomPod } from '../../support/random-pods.ts';
 
-const RUNS = 300;
+const RUNS = 150;
 
 const rules: fc.Arbitrary<PlanRules> = fc.record({
   strategy: fc.constantFrom('spread' as const, 'pack' as const),
@@ -114,8 +114,8 @@ await t.test('a pod that fits beside others by counting fits in whatever order t
       assert.equal(planFit(room, ask), undefined);
     }
   });
-  holds(t, 'no order makes it wrong', property, RUNS * 3);
-  t.ok(counted > 10, `it came up ${counted} times`);
+  holds(t, 'no order makes it wrong', property, RUNS * 2);
+  t.ok(counted > 5, `it came up ${counted} times`);
 });
 
 const roomOf = (strategy: 'pack' | 'spread') => {
