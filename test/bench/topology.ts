@@ -1,0 +1,192 @@
+// The scheduler's extender: 500 real gRPC streams from agents in another process; filter and prioritize over 5,000 nodes
+// through HTTP; how soon a change of one node is seen. The 5,000 are real machines, where the test data has their trees.
+import { execFile, fork } from 'node:child_process';
+import { on, once } from 'node:events';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { pino } from 'pino';
+import { formatTable } from '../../agent/cli/output.ts';
+import { pollUntil } from '../../agent/cli/quickstart/poll.ts';
+import { Ledger } from '../../agent/cpuset/ledger.ts';
+import { buildMachine } from '../../agent/cpuset/machine.ts';
+import { planPod } from '../../agent/cpuset/plan-pod.ts';
+import { CpuSet } from '../../agent/model/cpu-set.ts';
+import type { HostTopology } from '../../agent/model/host-topology.ts';
+import { readHostTopology } from '../../agent/topology/read-topology.ts';
+import { parseExtenderConfig } from '../../extender/config/load.ts';
+import { type Extender, startExtender } from '../../extender/extender.ts';
+import { Machines } from '../../extender/planning/machines.ts';
+import { planHost } from '../../extender/planning/plan-host.ts';
+import { evenHost, GIB } from '../support/hand-made-hosts.ts';
+import { publish } from '../support/published-host.ts';
+import { exclusivePod, REQUIRED_EXCLUSIVE } from '../support/random-pods.ts';
+import { PLAN_RULES } from '../support/topology-agent.ts';
+import type { Answer, Change } from './extender-agents.ts';
+import { quantile, time } from './measure.ts';
+
+const STREAMS = 500;
+const NODES = 5000;
+const REQUESTS = 100;
+const WARM_UP = 15;
+const CHANGES = 200;
+const PODS_PER_NODE = 10;
+const PATIENCE_MS = 300_000;
+
+const shown = (value: number): string => `${value.toFixed(1)} ms`;
+const memory = (): string => `${Math.round(process.memoryUsage().rss / 2 ** 20)} MiB`;
+
+function newExtender(endpoints: readonly object[]): Promise<Extender> {
+  const text = JSON.stringify({
+    apiVersion: 'holdfast.dev/v1',
+    kind: 'ExtenderConfig',
+    listen: { address: '127.0.0.1:0' },
+    agents: { endpoints },
+  });
+  return startExtender({ config: parseExtenderConfig('bench', text), logger: pino({ level: 'silent' }) });
+}
+
+async function benchStreams(): Promise<void> {
+  const program = fileURLToPath(new URL('extender-agents.ts', import.meta.url));
+  const child = fork(program, [`${STREAMS}`], { execArgv: ['--import=tsx'] });
+  const answers = on(child, 'message');
+  const answer = async (): Promise<Answer> => ((await answers.next()).value as [Answer])[0];
+  let extender: Extender | undefined;
+  try {
+    const first = await answer();
+    if (!('endpoints' in first)) throw new Error('the agents did not begin with their addresses');
+    const before = memory();
+    const connecting = performance.now();
+    const made = await newExtender(first.endpoints);
+    extender = made;
+    await pollUntil('all agents', PATIENCE_MS, async () => (made.fleet.count().known === STREAMS ? true : undefined));
+    const connected = performance.now() - connecting;
+    const seen: number[] = [];
+    for (let index = 0; index < CHANGES; index += 1) {
+      const agent = index % STREAMS;
+      const change: Change = { agent, pod: `change-${index}` };
+      const { changes } = made.fleet;
+      const { version } = changes;
+      const visible = changes.after(version, AbortSignal.timeout(PATIENCE_MS));
+      child.send(change);
+      const told = await answer();
+      await visible;
+      if ('at' in told) seen.push(performance.timeOrigin + performance.now() - told.at);
+    }
+    process.stdout.write(
+      formatTable(
+        ['streams', 'connected in', 'memory before', 'memory after', 'change seen p50', 'p99'],
+        [[`${STREAMS}`, shown(connected), before, memory(), shown(quantile(seen, 0.5)), shown(quantile(seen, 0.99))]],
+      ),
+    );
+  } finally {
+    await extender?.close();
+    child.disconnect();
+    await once(child, 'exit');
+  }
+}
+
+async function hosts(): Promise<readonly HostTopology[]> {
+  const data = process.env['HOLDFAST_TEST_DATA'] ?? fileURLToPath(new URL('../../../shared/data', import.meta.url));
+  const folder = join(data, 'topologies');
+  const archives = (await readdir(folder).catch((): string[] => [])).filter((name) => name.endsWith('.tar.bz2'));
+  const work = await mkdtemp(join(tmpdir(), 'holdfast-bench-'));
+  try {
+    const read: HostTopology[] = [];
+    for (const archive of archives) {
+      const place = join(work, archive);
+      await mkdir(place);
+      await promisify(execFile)('tar', ['xjf', join(folder, archive), '-C', place]);
+      const [root = ''] = await readdir(place);
+      const { topology } = await readHostTopology(join(place, root), AbortSignal.timeout(PATIENCE_MS));
+      // A trace of a machine's files does not say which process may use what.
+      if (topology.usableCpus.size > 8) read.push(topology);
+    }
+    process.stdout.write(
+      `\n${NODES} nodes of ${read.length} real machines${read.length === 0 ? ': made up instead' : ''}\n\n`,
+    );
+    return read.length > 0 ? read : [evenHost(2, 32, 2, { coresPerL3: 8, memoryBytes: 256 * GIB })];
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+function fill(extender: Extender, models: readonly HostTopology[]): readonly string[] {
+  const machines = new Machines();
+  return Array.from({ length: NODES }, (_, index) => {
+    const model = models[index % models.length] ?? evenHost(1, 1, 1);
+    const ledger = new Ledger(buildMachine(model, CpuSet.from([...model.usableCpus].slice(0, 1))), PLAN_RULES);
+    for (let pod = 0; pod < index % PODS_PER_NODE; pod += 1) {
+      const { identity, need } = exclusivePod(`${index}-${pod}`, 1 + ((index + pod) % 4), 2 ** 26);
+      const plan = planPod(ledger.room, identity, need);
+      if (plan.ok) ledger.set(plan.holding);
+    }
+    const name = `node-${index}`;
+    const { topology, allocations } = publish(ledger, 1n, name);
+    extender.fleet.publish(name, planHost(topology, allocations, machines, PLAN_RULES));
+    return name;
+  });
+}
+
+async function benchRequests(): Promise<void> {
+  const models = await hosts();
+  const extender = await newExtender([]);
+  try {
+    const before = memory();
+    const names = fill(extender, models);
+    const after = memory();
+    const ask = async (verb: string, name: string, cpus: number): Promise<void> => {
+      const limits = { cpu: `${cpus}`, memory: '64Mi' };
+      const metadata = { uid: name, name, namespace: 'default', annotations: REQUIRED_EXCLUSIVE };
+      const Pod = { metadata, spec: { containers: [{ name: 'app', resources: { limits } }] } };
+      const body = JSON.stringify({ Pod, NodeNames: names });
+      const response = await fetch(`http://127.0.0.1:${extender.port}/${verb}`, { method: 'POST', body });
+      await response.arrayBuffer();
+      if (response.status !== 200) throw new Error(`${verb} was answered ${response.status}`);
+    };
+    const rows: string[][] = [];
+    const measure = async (what: string, each: (index: number) => Promise<void>): Promise<void> => {
+      const samples: number[] = [];
+      const cpu: number[] = [];
+      for (let index = -WARM_UP; index < REQUESTS; index += 1) {
+        const before = process.cpuUsage();
+        const took = await time(() => each(index));
+        const { user, system } = process.cpuUsage(before);
+        if (index < 0) continue;
+        samples.push(took);
+        cpu.push((user + system) / 1000);
+      }
+      const of = (values: readonly number[]) => [shown(quantile(values, 0.5)), shown(quantile(values, 0.99))];
+      rows.push([what, `${REQUESTS}`, ...of(samples), ...of(cpu)]);
+    };
+    // Each is asked for what nobody asked for before: no answer is kept from an earlier one.
+    let turn = 0;
+    const unseen = (): number => {
+      turn += 1;
+      return 1 + (turn % 7);
+    };
+    await measure('filter + prioritize, seen bound before the next', async (index) => {
+      const name = `pod-${index}`;
+      await ask('filter', name, unseen());
+      await ask('prioritize', name, 1 + (turn % 7));
+      extender.scheduling.onPodGone(name);
+    });
+    await measure('filter + prioritize, 4 pods in flight everywhere', async (index) => {
+      const name = `flying-${index}`;
+      await ask('filter', name, unseen());
+      await ask('prioritize', name, 1 + (turn % 7));
+      extender.scheduling.onPodGone(`flying-${index - 4}`);
+    });
+    process.stdout.write(formatTable(['what', 'n', 'p50', 'p99', 'CPU p50', 'CPU p99'], rows));
+    process.stdout.write(`\nmemory before the nodes ${before}, with ${NODES} nodes ${after}, at the end ${memory()}\n`);
+  } finally {
+    await extender.close();
+  }
+}
+
+export async function run(): Promise<void> {
+  await benchStreams();
+  await benchRequests();
+}
