@@ -40,7 +40,16 @@ export async function makeAuthority(folder: string): Promise<TestAuthority> {
         join(folder, `${file}.ext`),
         alternatives === undefined ? '' : `subjectAltName=${alternatives}\n`,
       );
-      const signing = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-set_serial', String(1000 + issued), '-days', String(days)];
+      const signing = [
+        '-CA',
+        'ca.crt',
+        '-CAkey',
+        'ca.key',
+        '-set_serial',
+        String(1000 + issued),
+        '-days',
+        String(days),
+      ];
       const files = ['-in', `${file}.csr`, '-extfile', `${file}.ext`, '-out', `${file}.crt`];
       await openssl(folder, 'x509', '-req', ...signing, ...files);
       return {

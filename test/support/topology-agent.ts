@@ -65,13 +65,20 @@ export class TopologyAgent {
   /** Listens; after a stop on the same port as before. */
   async start(tls?: AgentTlsFiles): Promise<void> {
     const { ledger } = this;
-    const view = createTopologyView(this.nodeName, this.#host, {
-      view: () => allocationView(ledger),
-      allocations: () => listAllocations(ledger, []),
-      planPlacement: (request) => planPlacement(ledger, request),
+    const view = createTopologyView({
+      nodeName: this.nodeName,
+      topology: this.#host,
+      placing: {
+        view: () => allocationView(ledger),
+        allocations: () => listAllocations(ledger, []),
+        planPlacement: (request, decidePolicy) => planPlacement(ledger, request, decidePolicy),
+        // The host of these tests stays as it is.
+        topologyChanged: async () => undefined,
+      },
+      changes: this.#changes,
     });
     this.#shutdown = new AbortController();
-    const handlers: Readonly<Record<string, unknown>> = topologyHandlers(view, this.#changes);
+    const handlers: Readonly<Record<string, unknown>> = topologyHandlers(view, this.#changes, () => undefined);
     const implementation: UntypedServiceImplementation = {};
     for (const method of Topology.methods) {
       const handler = handlers[method.localName] as Parameters<typeof adaptHandler>[1];
