@@ -25,7 +25,11 @@ import { openPodSource } from './cluster/open-pod-source.ts';
 import { configToPlain } from './config/format.ts';
 import type { AgentConfig } from './config/schema.ts';
 import { createCpuset } from './cpuset/feature.ts';
+
 import type { DecidePolicy } from './cpuset/plan-placement.ts';
+
+import { buildGivingUp } from './giving-up.ts';
+
 import { openCgroups } from './host/cgroupfs.ts';
 import { groupId } from './host/groups.ts';
 import { openHostTree } from './host/host-tree.ts';
@@ -35,7 +39,10 @@ import type { Feature, StatusLine } from './lifecycle/feature.ts';
 import { Holdings } from './lifecycle/holdings.ts';
 import { LifecycleLocks } from './lifecycle/locks.ts';
 import { Pipeline } from './lifecycle/pipeline.ts';
+
 import { type PolicyRules, planPolicy } from './lifecycle/plan-policy.ts';
+import { Refusals } from './lifecycle/refusals.ts';
+
 import { Registry } from './lifecycle/registry.ts';
 import { Subjects } from './lifecycle/subjects.ts';
 import { Upkeep } from './lifecycle/upkeep.ts';
@@ -141,7 +148,7 @@ function buildFeatures(
 
 function buildLifecycle(
   { config, logger }: WiringOptions,
-  { runtime, podSource }: Outside,
+  { tree, runtime, podSource }: Outside,
   features: readonly Feature[],
   metrics: MetricsRegistry,
 ) {
@@ -178,10 +185,13 @@ function buildLifecycle(
     onEnded: (why) => ended.inc({ why }),
   });
   const subjects = new Subjects({ registry, runtime, podSource, policyRules, logger });
-  const pipeline = new Pipeline({ features, registry, subjects, holdings, locks, runtime, logger });
+  const refusals = new Refusals();
+  const now = Date.now;
+  const pipeline = new Pipeline({ features, registry, subjects, holdings, locks, runtime, logger, refusals, now });
   const onFailure = (feature: string): void => failures.inc({ feature });
   const upkeep = new Upkeep({ features, registry, holdings, runtime, podSource, logger, onFailure });
-  return { pipeline, upkeep, policyRules };
+  const giveUp = buildGivingUp({ config, tree, podSource, features, registry, refusals, metrics, logger });
+  return { pipeline, upkeep, policyRules, giveUp };
 }
 
 /** The pod source's own line of `holdfast status`. */
@@ -229,7 +239,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
   // cgroup alone; reuse still looks after the layers that it has, and no pod gets a new one.
   const features: readonly Feature[] = config.cpuset.enabled ? [cpuset, reuse] : [reuse];
   if (!config.cpuset.enabled) await rm(join(config.paths.run, SHARED_MASK_FILE), { force: true });
-  const { pipeline, upkeep, policyRules } = buildLifecycle(options, outside, features, metrics);
+  const { pipeline, upkeep, policyRules, giveUp } = buildLifecycle(options, outside, features, metrics);
   let runtimeName = 'runtime not seen yet';
   let sockets: AgentSockets | undefined;
   let metricsServer: MetricsServer | undefined;
@@ -316,6 +326,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
     startSchedules: () => {
       interfaces.start();
       const reconciling = job('reconcile', config.schedules.reconcile, (signal) => upkeep.reconcile(signal));
+      if (giveUp !== undefined) job('give-up', config.schedules.reconcile, giveUp);
       podSource.onChange(oncePerBurst(POD_CHANGES_MS, () => void reconciling.now()));
       job('measure', MEASURE_CRON, (signal) => reuse.measure(signal));
       job('topology', config.schedules.topology, refreshTopology);

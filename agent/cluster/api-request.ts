@@ -18,7 +18,7 @@ const MAX_REFUSAL_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
 
 export interface ApiRequest {
-  readonly method: 'GET' | 'PATCH';
+  readonly method: 'GET' | 'PATCH' | 'DELETE';
   readonly path: string;
   /** Default `application/json`. */
   readonly accept?: string;

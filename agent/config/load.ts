@@ -2,6 +2,7 @@
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { describeError, HoldfastError, isErrno } from '../../lib/errors.ts';
+import { findConflicts } from './find-conflicts.ts';
 import { leafPaths, mergePlain } from './merge.ts';
 import { formatProblem, problemsOf } from './problems.ts';
 import { type AgentConfig, API_VERSION, agentConfigSchema, KIND } from './schema.ts';
@@ -117,6 +118,8 @@ export function combineSources(sources: readonly ConfigSource[]): CheckedConfig 
     if (last !== undefined) origins.set(path.join('.'), last.keyPosition(path));
   }
   const config = agentConfigSchema.parse(merged);
+  const conflicts = findConflicts(config, origins);
+  if (conflicts.length > 0) return { ok: false, problems: conflicts };
   return { ok: true, loaded: { config, files: sources.map((source) => source.file), origins } };
 }
 

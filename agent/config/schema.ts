@@ -122,6 +122,14 @@ export const agentConfigSchema = z.strictObject({
       gracePeriod: duration.prefault('5m'),
     })
     .prefault({}),
+  refusal: z
+    .strictObject({
+      /** How long a pod that was bound to this node waits for room; `off`: for ever. */
+      giveUpAfter: z.union([z.literal('off'), duration]).prefault('off'),
+      /** What happens to it then. */
+      giveUpBy: z.enum(['fail', 'delete']).default('fail'),
+    })
+    .prefault({}),
   policy: z
     .strictObject({
       onDenied: z.enum(['refuse', 'ignore']).default('refuse'),

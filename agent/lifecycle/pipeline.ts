@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 import type { LinuxContainerResources, PodSandboxConfig } from '../../proto/gen/wire/cri/v1/cri_pb.ts';
 import type { ContainerId, SandboxId } from '../model/ids.ts';
-import type { Container } from '../model/pod.ts';
+import type { Container, Pod } from '../model/pod.ts';
 import { isProtected } from '../model/policy.ts';
 import { POLICY_ANNOTATION, stampContainerPolicy, stampPodPolicy } from '../model/policy-stamp.ts';
 import type { ContainerRuntime } from '../runtime/runtime.ts';
@@ -13,6 +13,7 @@ import type { ContainerCreating, ContainerStep, Feature } from './feature.ts';
 import type { Holdings } from './holdings.ts';
 import type { LifecycleLocks } from './locks.ts';
 import { isDefaultPolicy } from './plan-policy.ts';
+import type { Refusals } from './refusals.ts';
 import type { Registry } from './registry.ts';
 import { needFromCri } from './resource-need.ts';
 import type { ContainerRequest, Subjects } from './subjects.ts';
@@ -25,6 +26,10 @@ export interface PipelineOptions {
   readonly locks: LifecycleLocks;
   readonly runtime: ContainerRuntime;
   readonly logger: Logger;
+  /** Who was told that there is no room. */
+  readonly refusals: Refusals;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
 }
 
 /** How long the pipeline waits for a container that it stops before its removal; the runtime kills it at once. */
@@ -48,8 +53,8 @@ export class Pipeline {
       pod.uid,
       async () => {
         this.#options.holdings.revive(pod.uid);
-        const adjustment = await this.#collect('sandboxCreating', (feature) =>
-          feature.sandboxCreating?.({ pod, signal }),
+        const adjustment = await this.#noting(pod, () =>
+          this.#collect('sandboxCreating', (feature) => feature.sandboxCreating?.({ pod, signal })),
         );
         // A pod's author can write annotations: one that looks like our stamp is replaced by the real one.
         if (isDefaultPolicy(pod.policy) && !pod.annotations.has(POLICY_ANNOTATION)) return adjustment;
@@ -67,7 +72,9 @@ export class Pipeline {
       step.name,
       async () => {
         if (isProtected(step.policy)) await this.#removeOrphan(step);
-        const adjustment = await this.#collect('containerCreating', (feature) => feature.containerCreating?.(step));
+        const adjustment = await this.#noting(step.pod, () =>
+          this.#collect('containerCreating', (feature) => feature.containerCreating?.(step)),
+        );
         if (isDefaultPolicy({ ...step.policy, containers: new Map() })) return adjustment;
         return withAnnotation(adjustment, POLICY_ANNOTATION, stampContainerPolicy(step.policy));
       },
@@ -218,6 +225,19 @@ export class Pipeline {
           { cause: error },
         );
       }
+    }
+  }
+
+  /** Notes whether there was room for the pod. */
+  async #noting<Result>(pod: Pod, work: () => Promise<Result>): Promise<Result> {
+    const { refusals, now } = this.#options;
+    try {
+      const result = await work();
+      refusals.forget(pod.uid);
+      return result;
+    } catch (error) {
+      if (error instanceof HoldfastError && error.code === 'NO_ROOM') refusals.refused(pod, error.message, now());
+      throw error;
     }
   }
 

@@ -6,6 +6,7 @@ import type { Feature, HoldingsEnd } from '../../../agent/lifecycle/feature.ts';
 import { Holdings } from '../../../agent/lifecycle/holdings.ts';
 import { LifecycleLocks } from '../../../agent/lifecycle/locks.ts';
 import { Pipeline } from '../../../agent/lifecycle/pipeline.ts';
+import { Refusals } from '../../../agent/lifecycle/refusals.ts';
 import { Registry } from '../../../agent/lifecycle/registry.ts';
 import { type ContainerRequest, Subjects } from '../../../agent/lifecycle/subjects.ts';
 import { Upkeep } from '../../../agent/lifecycle/upkeep.ts';
@@ -46,9 +47,11 @@ function build(features: readonly Feature[]) {
     locks,
     onEnded: (why) => ended.push(why),
   });
-  const pipeline = new Pipeline({ features, registry, subjects, holdings, locks, runtime, logger });
+  const refusals = new Refusals();
+  const now = (): number => clock.now;
+  const pipeline = new Pipeline({ features, registry, subjects, holdings, locks, runtime, logger, refusals, now });
   const upkeep = new Upkeep({ features, registry, holdings, runtime, podSource, logger, onFailure: () => {} });
-  return { pipeline, upkeep, registry, runtime, phases, clock, ended };
+  return { pipeline, upkeep, registry, runtime, phases, clock, ended, refusals };
 }
 
 const sandboxConfig = (annotations: Record<string, string> = {}) =>
@@ -95,6 +98,25 @@ t.test('a feature that refuses refuses the step', async (t) => {
     },
   ]);
   await t.rejects(pipeline.sandboxCreating(sandboxConfig(), signal), { code: 'NO_ROOM' });
+});
+
+t.test('who was told that there is no room is noted until there is', async (t) => {
+  let code: 'NO_ROOM' | 'NOT_GRANTED' | undefined = 'NO_ROOM';
+  const answer = async () => {
+    if (code !== undefined) throw new HoldfastError(code, 'because');
+    return {};
+  };
+  const { pipeline, refusals, clock } = build([{ name: 'full', sandboxCreating: answer, containerCreating: answer }]);
+  await t.rejects(pipeline.sandboxCreating(sandboxConfig(), signal), { code });
+  clock.now = 7;
+  await t.rejects(pipeline.containerCreating(request(), signal), { code });
+  t.match(refusals.list(), [{ uid: 'u1', namespace: 'default', name: 'web-0', since: 0, until: 7 }]);
+  code = 'NOT_GRANTED';
+  await t.rejects(pipeline.sandboxCreating(sandboxConfig(), signal), { code });
+  t.match(refusals.list(), [{ since: 0, until: 7 }], 'another reason is another matter');
+  code = undefined;
+  await pipeline.sandboxCreating(sandboxConfig(), signal);
+  t.same(refusals.list(), []);
 });
 
 t.test('a request that names no pod is refused', async (t) => {

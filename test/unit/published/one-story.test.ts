@@ -207,6 +207,7 @@ await t.test('what the running feature answers and what it counts are the same s
         if (typeof operation === 'number') await node.endPod(`p${operation}`);
         else await runPod(node, `p${index}`, operation);
         changes.announce();
+        changes.announce();
         const snapshot = takeSnapshot(view);
         const owned = checkStory(snapshot, 0n);
         assert.equal(await gauge('holdfast_cpuset_exclusive_cpus'), owned.size);
