@@ -20,7 +20,7 @@ for (const cgroupDriver of ['systemd', 'cgroupfs'] as const) {
     await leaveNote(kubelet, owner);
     t.match(await cgroupOf(node, owner), cgroupDriver === 'systemd' ? /\.scope$/ : /^kubepods\/pod/);
     const owned = await confinementOf(node, owner);
-    const pool = await sharedPool(node);
+    const pool = await retrying('the pool to be told', () => sharedPool(node));
     t.equal(CpuSet.parse(owned.cpus).overlaps(CpuSet.parse(pool)), false, 'the owner has its CPU for itself');
     const bothAreWhereTheyBelong = async (t: Test, what: string): Promise<void> => {
       await settles(t, `${what}: the owner`, owned, () => confinementOf(node, owner));

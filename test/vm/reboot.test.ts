@@ -4,7 +4,7 @@ import { sharedPool } from '../integration/lifecycle/facts.ts';
 import { leaveNote, neighbour, somePod } from '../integration/lifecycle/pods.ts';
 import { NEEDS_ROOT } from './machine/machine.ts';
 import { TWO_NODES } from './machine/shapes.ts';
-import { assertNoDoubleUse, settles } from './node/facts.ts';
+import { assertNoDoubleUse, retrying, settles } from './node/facts.ts';
 import { startNode } from './node/node.ts';
 import { assertKept, KEEPS_ALL, keepRunning, lookAt, recoverPod } from './node/pods.ts';
 
@@ -16,7 +16,7 @@ t.test('a reboot and a power cut', { skip: NEEDS_ROOT }, async (t) => {
   await keepRunning(node, other);
   await leaveNote(node.kubelet, first);
   let kept = await lookAt(node, pod, first);
-  const pool = await sharedPool(node);
+  const pool = await retrying('the pool to be told', () => sharedPool(node));
 
   for (const [what, happens] of [
     ['a clean reboot', node.machine.reboot],

@@ -38,15 +38,11 @@ t.test(
     await first.stop();
     await damageSaved(t, 'vm-booted-smt');
     const { cpus } = await readTopology(await startMachine(t, SMT));
-    t.strictSame(
-      cpus.map(({ id, core }) => [id, core]),
-      [
-        [0, 0],
-        [1, 0],
-        [2, 1],
-        [3, 1],
-      ],
-    );
+    // Which numbers cores have is the kernel's business.
+    const coreOf = (id: number): number | undefined => cpus.find((cpu) => cpu.id === id)?.core;
+    t.equal(cpus.length, 4);
+    t.strictSame([coreOf(0), coreOf(2)], [coreOf(1), coreOf(3)], 'the threads of a core');
+    t.not(coreOf(0), coreOf(2), 'are not those of the other');
   },
 );
 

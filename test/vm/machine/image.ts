@@ -32,6 +32,8 @@ const PACKAGES = [
   'busybox-static',
   'numactl',
   'procps',
+  // groupdel.
+  'passwd',
 ];
 
 /** Nobody reads them in there. */
