@@ -28,6 +28,7 @@ import { formatLayers } from './reuse.ts';
 interface UninstallCommandOptions {
   readonly yes: boolean;
   readonly keepState: boolean;
+  readonly kubeletPointedBack: boolean;
   readonly dryRun: boolean;
   readonly root?: string;
 }
@@ -106,7 +107,7 @@ async function uninstall(options: UninstallCommandOptions): Promise<void> {
   const host = await openInstallHost(root);
   const facts = await factsOf(host, signal);
   const hasFiles = facts.manifest !== undefined || facts.paths.has(LAYOUT.programs) || facts.paths.has(LAYOUT.state);
-  const plan = planUninstall(facts, { keepState });
+  const plan = planUninstall(facts, options);
   const changes = plan.steps.some(({ do: what }) => what !== 'release-cpus' && what !== 'drop-layers');
   if (!hasFiles && !changes) {
     say('Nothing to do: nothing is installed.\n');
@@ -123,7 +124,7 @@ async function uninstall(options: UninstallCommandOptions): Promise<void> {
   const lock = host.files.locate(LAYOUT.lock);
   await mkdir(dirname(lock), { recursive: true, mode: 0o700 });
   await withFileLock(lock, LOCK_WAIT_MS, async () => {
-    const last = planUninstall(await factsOf(host, signal), { keepState });
+    const last = planUninstall(await factsOf(host, signal), options);
     requireNoBlockers(last);
     await carryOut(host, last, signal);
   });
@@ -135,6 +136,7 @@ export function uninstallCommand(): Command {
     .description('point the kubelet back, stop the services and remove what was installed; containers stay')
     .option('--dry-run', 'show every change, and change nothing', false)
     .option('--keep-state', 'keep layers, records and configuration for a later installation', false)
+    .option('--kubelet-pointed-back', 'the kubelet of k3s, RKE2, k0s or MicroK8s does not use the shim any more', false)
     .option('--yes', 'do not ask', false)
     .option('--root <directory>', 'uninstall from the tree of an image')
     .action(uninstall);

@@ -10,6 +10,8 @@ import { type Blocker, type Step, systemctl } from './step.ts';
 export interface UninstallOptions {
   /** /var/lib/holdfast, /etc/holdfast and kept layers stay, so that a later installation goes on with them. */
   readonly keepState: boolean;
+  /** Somebody says that a kubelet whose settings cannot be seen does not use the shim (any more). */
+  readonly kubeletPointedBack?: boolean;
 }
 
 export interface UninstallPlan {
@@ -50,20 +52,37 @@ function kubeletFiles(facts: InstallFacts, manifest: Manifest | undefined): read
   return [...new Set([...(known === undefined ? [] : [known]), ...found])];
 }
 
-function planKubeletBack(facts: InstallFacts): UninstallPlan {
+/** Why the kubelet would be left without a runtime: it was pointed by somebody else, who alone can point it back. */
+function kubeletBlocker(
+  { kubelet, manifest }: InstallFacts,
+  isOursToPointBack: boolean,
+  { kubeletPointedBack = false }: UninstallOptions,
+): Blocker | undefined {
+  if (kubelet === undefined) return undefined;
+  const runtime = `unix://${manifest?.upstream ?? DEFAULT_UPSTREAM}`;
+  const isByOthers = socketOfEndpoint(kubelet.endpoint) === LAYOUT.shimSocket;
+  if (isByOthers || (kubelet.pointed && !isOursToPointBack)) {
+    return {
+      text: 'the kubelet was pointed at the shim by other means than holdfast install: without the shim it would have no runtime',
+      remedy: `set its --container-runtime-endpoint or containerRuntimeEndpoint back to the runtime (${runtime}) and restart it first`,
+    };
+  }
+  if (kubelet.embedded === undefined || kubeletPointedBack) return undefined;
+  return {
+    text: `the kubelet is part of ${kubelet.embedded}, and whether it uses the shim cannot be seen: if so it would have no runtime`,
+    remedy: `see that its settings do not name ${LAYOUT.shimSocket}, restart ${kubelet.embedded}, and say --kubelet-pointed-back`,
+  };
+}
+
+function planKubeletBack(facts: InstallFacts, options: UninstallOptions): UninstallPlan {
   const { kubelet, manifest, isLive } = facts;
   const removals = kubeletFiles(facts, manifest).flatMap((path) => takeBack(path, facts));
-  const isByOthers = kubelet !== undefined && socketOfEndpoint(kubelet.endpoint) === LAYOUT.shimSocket;
-  if (isByOthers) {
-    const blocker = {
-      text: 'the kubelet was pointed at the shim by other means than holdfast install: without the shim it would have no runtime',
-      remedy: `set its containerRuntimeEndpoint back to the runtime (unix://${manifest?.upstream ?? DEFAULT_UPSTREAM}) and restart it first`,
-    };
-    return { blockers: [blocker], steps: [] };
-  }
+  // Its file is gone already, but it may not have been started again since.
+  const wasInterrupted = manifest !== undefined && manifest.phase !== 'done' && manifest.kubelet !== undefined;
+  const blocker = kubeletBlocker(facts, removals.length > 0 || wasInterrupted, options);
+  if (blocker !== undefined) return { blockers: [blocker], steps: [] };
   if (!isLive) return { blockers: [], steps: removals };
   const unit = kubelet?.unit?.name ?? manifest?.kubelet?.unit;
-  const wasInterrupted = manifest?.phase === 'uninstalling' && manifest.kubelet !== undefined;
   const restarts =
     kubelet?.pid !== undefined && unit !== undefined && (removals.length > 0 || kubelet.pointed || wasInterrupted);
   const reload = removals.length > 0 || restarts ? [systemctl('daemon-reload')] : [];
@@ -134,11 +153,12 @@ function planTrees(facts: InstallFacts, keepState: boolean): readonly Step[] {
   ];
 }
 
-export function planUninstall(facts: InstallFacts, { keepState }: UninstallOptions): UninstallPlan {
+export function planUninstall(facts: InstallFacts, options: UninstallOptions): UninstallPlan {
+  const { keepState } = options;
   const { manifest, configuredRuntime } = facts;
   const configured = configuredRuntime === undefined ? undefined : socketOfEndpoint(configuredRuntime);
   const upstream = manifest?.upstream ?? configured ?? DEFAULT_UPSTREAM;
-  const kubelet = planKubeletBack(facts);
+  const kubelet = planKubeletBack(facts, options);
   const steps = [
     ...kubelet.steps,
     ...planServices(facts, upstream, keepState),

@@ -21,6 +21,7 @@ const UNIT_DIRECTORIES = [
 ];
 
 const KUBELET_UNIT = 'kubelet.service';
+const ENDPOINT_NAME = 'container-runtime-endpoint';
 
 const EMBEDDING_PROGRAMS: Readonly<Record<string, EmbeddedKubelet>> = {
   k3s: 'k3s',
@@ -78,9 +79,24 @@ async function argumentsOf(tree: HostTree, files: readonly UnitFile[]): Promise<
   return expandCommand(commands[0] ?? '', variables).slice(1);
 }
 
-/** A flag that our own drop-in added is not what the kubelet would have without us. */
-function withoutOurs(words: readonly string[]): readonly string[] {
-  return words.at(-1) === ENDPOINT_FLAG ? words.slice(0, -1) : words;
+/**
+ * A flag that our own drop-in added is not what the kubelet would have without us. It ends the command in other ways too
+ * ($KUBELET_EXTRA_ARGS of kubeadm's unit is last): it is ours only where our drop-in is there, or was until now, and what
+ * systemd would start without that does not point the kubelet already.
+ * @param base - the unit without our drop-in
+ */
+async function withoutOurs(
+  tree: HostTree,
+  words: readonly string[],
+  base: readonly UnitFile[] | undefined,
+  hasDropIn: boolean,
+): Promise<readonly string[]> {
+  if (words.at(-1) !== ENDPOINT_FLAG || base === undefined) return words;
+  const starts = await argumentsOf(tree, base);
+  const isPointedAnyway = socketOfEndpoint(parseKubeletFlags(starts).get(ENDPOINT_NAME) ?? '') === LAYOUT.shimSocket;
+  const isKubelet =
+    posix.basename(expandCommand(readService(base).commands[0] ?? '', new Map())[0] ?? '') === 'kubelet';
+  return isPointedAnyway || !(hasDropIn || isKubelet) ? words : words.slice(0, -1);
 }
 
 /**
@@ -97,7 +113,13 @@ export async function readKubeletFacts(tree: HostTree, signal: AbortSignal): Pro
   if (kubelet === undefined && base === undefined && embedded === undefined) return undefined;
   const pid = kubelet?.pid;
   const running = kubelet?.arguments.slice(1);
-  const words = withoutOurs(running ?? (base === undefined ? [] : await argumentsOf(tree, base)));
+  const dropIn = name === undefined ? undefined : await tree.readText(`${LAYOUT.units}/${name}.d/${UNIT_DROP_IN}`);
+  const words =
+    running === undefined
+      ? await (base === undefined ? [] : argumentsOf(tree, base))
+      : embedded === undefined
+        ? await withoutOurs(tree, running, base, dropIn !== undefined)
+        : running;
   const flags = parseKubeletFlags(words);
   const files = embedded === undefined ? await readKubeletFiles(tree, flags, pid) : [];
   const configDirectory = directoryOf(await workingDirectory(tree, pid), flags);
@@ -109,7 +131,7 @@ export async function readKubeletFacts(tree: HostTree, signal: AbortSignal): Pro
     pid,
     unit: base === undefined || name === undefined ? undefined : { name, commands: readService(base).commands },
     endpoint: without.containerRuntimeEndpoint,
-    endpointByFlag: flags.has('container-runtime-endpoint'),
+    endpointByFlag: flags.has(ENDPOINT_NAME),
     configDirectory,
     laterDropIn: others.find((file) => setsEndpointAfter(file, ours))?.path,
     pointed: await isPointed(tree, name, running, files, pid),

@@ -46,6 +46,33 @@ t.test('refused while the kubelet uses the shim by other means', async (t) => {
   t.match(plan.blockers, [{ text: /would have no runtime/ }]);
 });
 
+t.test('refused while the kubelet uses the shim and nothing of ours says so', async (t) => {
+  const host = new ModelledHost('unit');
+  for (const step of stepsOf(planInstall(host.facts(), host.wanted(), { kubelet: false, overwrite: false })))
+    host.apply(step);
+  const facts = host.facts();
+  const pointed = facts.kubelet && { ...facts.kubelet, pointed: true };
+  const plan = planUninstall({ ...facts, kubelet: pointed }, { keepState: false });
+  t.match(plan.blockers, [{ text: /by other means/ }]);
+  const manifest = facts.manifest && { ...facts.manifest, phase: 'uninstalling' as const };
+  const begun = planUninstall({ ...facts, kubelet: pointed, manifest }, { keepState: false });
+  t.match(begun.blockers, [{ text: /by other means/ }], 'an interruption alone does not make it ours');
+});
+
+t.test('a kubelet whose settings cannot be seen: refused until somebody says that it is pointed back', async (t) => {
+  const facts = installed().facts();
+  const k3s = facts.kubelet && { ...facts.kubelet, embedded: 'k3s' as const, pointed: false, unit: undefined };
+  const paths = new Map([...facts.paths].filter(([path]) => !path.endsWith('/99-holdfast.conf')));
+  const host = { ...facts, manifest: undefined, paths, kubelet: k3s };
+  t.match(planUninstall(host, { keepState: false }).blockers, [
+    { text: /part of k3s/, remedy: /--kubelet-pointed-back/ },
+  ]);
+  const said = { keepState: false, kubeletPointedBack: true };
+  t.strictSame(planUninstall(host, said).blockers, []);
+  const seen = { ...host, kubelet: k3s && { ...k3s, pointed: true } };
+  t.match(planUninstall(seen, said).blockers, [{ text: /by other means/ }], 'what can be seen counts more');
+});
+
 t.test('a kubelet that assigns CPUs itself says so again once the agent is gone', async (t) => {
   const facts = installed().facts();
   const kubelet = facts.kubelet && { ...facts.kubelet, cpuManagerPolicy: 'static' };

@@ -80,6 +80,46 @@ t.test('what holdfast install changed is not taken for how the kubelet was', asy
   t.match(await read(t, { usr: kubeadmUnit, etc, var: kubeadmState() }), { pid: undefined, pointed: true }, 'stopped');
 });
 
+t.test('a kubelet that somebody pointed by the variable that ends its command uses the shim without us', async (t) => {
+  const command = '/usr/bin/kubelet --v=2 $KUBELET_EXTRA_ARGS';
+  const host = (args: string, dropIns: Readonly<Record<string, string>> = {}): Directory => ({
+    default: { kubelet: `KUBELET_EXTRA_ARGS="${args}"\n` },
+    systemd: {
+      system: {
+        'kubelet.service': `[Service]\nEnvironmentFile=-/etc/default/kubelet\nExecStart=${command}\n`,
+        'kubelet.service.d': dropIns,
+      },
+    },
+  });
+  const byHand = { endpoint: 'unix:///run/holdfast/cri.sock', pointed: true };
+  const proc = running('--v=2', ENDPOINT_FLAG);
+  t.match(await read(t, { etc: host(ENDPOINT_FLAG), proc }), byHand);
+  t.match(await read(t, { etc: host(ENDPOINT_FLAG) }), byHand, 'stopped, or an image');
+  const ours = { '99-holdfast.conf': `[Service]\nExecStart=\nExecStart=${command} ${ENDPOINT_FLAG}\n` };
+  const both = running('--v=2', ENDPOINT_FLAG, ENDPOINT_FLAG);
+  t.match(
+    await read(t, { etc: host(ENDPOINT_FLAG, ours), proc: both }),
+    byHand,
+    'both: ours alone is not enough to undo',
+  );
+  const byUs = { endpoint: 'unix:///run/containerd/containerd.sock', pointed: true };
+  t.match(await read(t, { etc: host('', ours), proc }), byUs);
+  t.match(await read(t, { etc: host(''), proc }), byUs, 'our drop-in was removed, the kubelet not restarted yet');
+});
+
+t.test('a kubelet that something else starts is never taken for pointed by us', async (t) => {
+  const byHand = { endpoint: 'unix:///run/holdfast/cri.sock', pointed: true };
+  const k0s = { cmdline: cmdline('/var/lib/k0s/bin/kubelet', '--v=1', ENDPOINT_FLAG) };
+  t.match(await read(t, { proc: { 9: { ...k0s, cgroup: '0::/system.slice/k0sworker.service\n' } } }), {
+    embedded: 'k0s',
+    ...byHand,
+  });
+  const etc: Directory = {
+    systemd: { system: { 'kubelet.service': '[Service]\nExecStart=/usr/local/bin/start.sh\n' } },
+  };
+  t.match(await read(t, { etc, proc: running(ENDPOINT_FLAG) }), byHand, 'a wrapper');
+});
+
 t.test('a folder of drop-ins, without and with ours', async (t) => {
   const words = ['--config=/etc/kubelet.yaml', '--config-dir=/etc/kubelet.d'];
   const ours = `${HEAD}containerRuntimeEndpoint: unix:///run/holdfast/cri.sock\n`;
