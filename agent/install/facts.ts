@@ -4,7 +4,8 @@ import type { KubeletFacts } from './kubelet-facts.ts';
 import type { Manifest } from './manifest.ts';
 
 export interface ServiceFacts {
-  readonly active: boolean;
+  /** ActiveState of systemd: `active`, `activating`, `inactive`, `failed`, … */
+  readonly state: string;
   /** The folder of the program that its process runs, as far as that can be seen. */
   readonly program: string | undefined;
 }
@@ -23,6 +24,16 @@ export interface InstallFacts {
   readonly configuredRuntime: string | undefined;
   /** By unit. */
   readonly services: ReadonlyMap<string, ServiceFacts>;
+}
+
+/** It serves. */
+export function isActive(service: ServiceFacts | undefined): boolean {
+  return service?.state === 'active' || service?.state === 'reloading';
+}
+
+/** It neither runs nor is about to: a service that ends again and again is `activating` between its starts. */
+export function isStopped(service: ServiceFacts | undefined): boolean {
+  return service === undefined || service.state === 'inactive' || service.state === 'failed';
 }
 
 /** Something of an installation is there. */

@@ -1,6 +1,6 @@
 // What installing, upgrading and completing an interrupted installation have to do: the difference between what is there
 // and what is to be. Pure; the same host gives the same plan, and a finished one an empty plan.
-import type { InstallFacts } from './facts.ts';
+import { type InstallFacts, isActive, isStopped } from './facts.ts';
 import { socketOfEndpoint } from './kubelet-facts.ts';
 import { AGENT_UNIT, DEFAULT_UPSTREAM, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT } from './layout.ts';
 import { concluded, MANIFEST_HEAD, type Manifest } from './manifest.ts';
@@ -95,12 +95,14 @@ function planServices(facts: InstallFacts, program: WantedProgram, changed: bool
   if (!facts.isLive) return [];
   const begin = (unit: string): readonly Step[] => {
     const service = facts.services.get(unit);
-    if (service?.active !== true) return [systemctl('start', unit)];
-    const isOld = service.program !== undefined && service.program !== program.target;
-    return changed || isOld ? [systemctl('restart', unit)] : [];
+    if (isStopped(service)) return [systemctl('start', unit)];
+    const isOld = service?.program !== undefined && service.program !== program.target;
+    if (changed || isOld) return [systemctl('restart', unit)];
+    // A start joins the one that is under way.
+    return isActive(service) ? [] : [systemctl('start', unit)];
   };
   const agent = begin(AGENT_UNIT);
-  const socket = facts.services.get(SHIM_SOCKET_UNIT)?.active === true ? [] : [systemctl('start', SHIM_SOCKET_UNIT)];
+  const socket = isActive(facts.services.get(SHIM_SOCKET_UNIT)) ? [] : [systemctl('start', SHIM_SOCKET_UNIT)];
   const shim = begin(SHIM_UNIT);
   return [
     ...agent,
@@ -117,7 +119,7 @@ function planGroup({ isLive, hasGroup }: InstallFacts): readonly Step[] {
 
 function notesOf(kubelet: KubeletPlan, facts: InstallFacts, steps: readonly Step[]): readonly string[] {
   const isSocketChanged =
-    facts.services.get(SHIM_SOCKET_UNIT)?.active === true &&
+    isActive(facts.services.get(SHIM_SOCKET_UNIT)) &&
     steps.some((step) => step.do === 'write' && step.path.endsWith(`/${SHIM_SOCKET_UNIT}`));
   return [
     ...(kubelet.kind === 'leave' ? [kubelet.why] : []),

@@ -1,7 +1,7 @@
 // What uninstalling has to do, by what is found on the host; the manifest adds what was there before. Pure. The kubelet
 // goes back first, and the program goes last, so that what was interrupted can be finished by running it again.
 import type { HostPath } from '../host/host-files.ts';
-import type { InstallFacts } from './facts.ts';
+import { type InstallFacts, isStopped } from './facts.ts';
 import { socketOfEndpoint } from './kubelet-facts.ts';
 import { AGENT_UNIT, DEFAULT_UPSTREAM, GROUP, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT, WANTS } from './layout.ts';
 import { isAsWritten, type Manifest } from './manifest.ts';
@@ -95,8 +95,9 @@ function planKubeletBack(facts: InstallFacts, options: UninstallOptions): Uninst
 
 function planServices(facts: InstallFacts, upstream: string, keepState: boolean): readonly Step[] {
   if (!facts.isLive) return [];
-  const active = [SHIM_SOCKET_UNIT, SHIM_UNIT].filter((unit) => facts.services.get(unit)?.active === true);
-  const isAgentActive = facts.services.get(AGENT_UNIT)?.active === true;
+  // The socket first: it would start the shim again.
+  const shim = [SHIM_SOCKET_UNIT, SHIM_UNIT].filter((unit) => !isStopped(facts.services.get(unit)));
+  const mustStopAgent = !isStopped(facts.services.get(AGENT_UNIT));
   const { kubelet } = facts;
   // It hands out CPUs itself and says so again at its start; by then nobody else does.
   const repeats: readonly Step[] =
@@ -104,8 +105,8 @@ function planServices(facts: InstallFacts, upstream: string, keepState: boolean)
       ? [systemctl('restart', kubelet.unit.name)]
       : [];
   return [
-    ...(isAgentActive ? [systemctl('stop', AGENT_UNIT)] : []),
-    ...(active.length > 0 ? [systemctl('stop', ...active)] : []),
+    ...(mustStopAgent ? [systemctl('stop', AGENT_UNIT)] : []),
+    ...(shim.length > 0 ? [systemctl('stop', ...shim)] : []),
     { do: 'release-cpus', runtime: upstream },
     ...repeats,
     ...(keepState ? [] : [{ do: 'drop-layers', runtime: upstream } as const]),

@@ -52,9 +52,9 @@ async function readServices({ systemd, tree, signal }: FactsOptions): Promise<Re
   const services = new Map<string, ServiceFacts>();
   if (systemd === undefined) return services;
   for (const unit of SERVICES) {
-    const { active, mainPid } = await systemd.stateOf(unit, signal);
+    const { active: state, mainPid } = await systemd.stateOf(unit, signal);
     const program = mainPid > 0 ? await findLoadedProgram(tree, mainPid, LAYOUT.programs) : undefined;
-    services.set(unit, { active: active === 'active' || active === 'reloading', program });
+    services.set(unit, { state, program });
   }
   return services;
 }

@@ -1,7 +1,7 @@
 // Installing, upgrading and uninstalling, each interrupted after every one of its steps: running it again completes it,
 // uninstalling leaves nothing, and at no step the kubelet is without a runtime.
 import t from 'tap';
-import { AGENT_UNIT, LAYOUT } from '../../../agent/install/layout.ts';
+import { AGENT_UNIT, LAYOUT, SHIM_UNIT } from '../../../agent/install/layout.ts';
 import { isNothingToDo, planInstall, stepsOf } from '../../../agent/install/plan-install.ts';
 import { planUninstall } from '../../../agent/install/plan-uninstall.ts';
 import type { Step } from '../../../agent/install/step.ts';
@@ -84,6 +84,23 @@ t.test('an upgrade restarts the agent, then the shim, and never the socket nor t
     'systemctl restart holdfast-agent.service',
     'systemctl restart holdfast-cri-shim.service',
   ]);
+});
+
+t.test('an upgrade starts the new program where the old one ends again and again', async (t) => {
+  const host = hostAfter('unit', install);
+  for (const unit of [AGENT_UNIT, SHIM_UNIT]) host.fail(unit);
+  carryOut(host, upgrade(host));
+  t.strictSame(host.state(), hostAfter('unit', install, upgrade).state());
+});
+
+t.test('a start that is under way is waited for', async (t) => {
+  const facts = hostAfter('unit', install).facts();
+  const services = new Map([...facts.services, [AGENT_UNIT, { state: 'activating', program: undefined }]]);
+  const { steps } = planInstall({ ...facts, services }, hostAfter('unit', install).wanted(), OPTIONS);
+  t.match(
+    steps.filter(({ do: what }) => what !== 'record'),
+    [{ do: 'run', args: ['start', AGENT_UNIT] }, { do: 'await-agent' }],
+  );
 });
 
 t.test('the version before is kept to go back to, older ones are removed', async (t) => {

@@ -31,6 +31,8 @@ export class ModelledHost {
   readonly calls: string[] = [];
   readonly #kind: KubeletKind;
   readonly #active = new Map<string, string | undefined>();
+  /** Services that end again and again, and are started anew by systemd. */
+  readonly #failing = new Set<string>();
   #hasGroup = false;
   /** What the running kubelet was started with. */
   #kubeletPointed = false;
@@ -45,6 +47,7 @@ export class ModelledHost {
       paths: [...this.paths].sort(([a], [b]) => (a < b ? -1 : 1)),
       programs: [...this.programs].sort(),
       active: [...this.#active].sort(([a], [b]) => (a < b ? -1 : 1)),
+      failing: [...this.#failing].sort(),
       group: this.#hasGroup,
       kubelet: this.#kubeletPointed,
     };
@@ -55,6 +58,12 @@ export class ModelledHost {
     return this.#kubeletPointed && !this.#active.has(SHIM_SOCKET_UNIT);
   }
 
+  /** The service ends, and systemd starts it again, and so on. */
+  fail(unit: string): void {
+    this.#active.delete(unit);
+    this.#failing.add(unit);
+  }
+
   wanted(name?: string, units?: ReadonlyMap<string, string>): WantedProgram {
     const base = program(name, units);
     return { ...base, isThere: this.programs.has(posix.basename(base.target)) };
@@ -63,7 +72,8 @@ export class ModelledHost {
   facts(): InstallFacts {
     const services = new Map<string, ServiceFacts>();
     for (const unit of [AGENT_UNIT, SHIM_UNIT, SHIM_SOCKET_UNIT]) {
-      services.set(unit, { active: this.#active.has(unit), program: this.#active.get(unit) });
+      const state = this.#failing.has(unit) ? 'activating' : this.#active.has(unit) ? 'active' : 'inactive';
+      services.set(unit, { state, program: this.#active.get(unit) });
     }
     const record = this.paths.get(LAYOUT.manifest);
     return {
@@ -112,7 +122,8 @@ export class ModelledHost {
         if (!this.#active.has(SHIM_UNIT) || !this.#active.has(SHIM_SOCKET_UNIT)) throw new Error('no shim runs');
         break;
       case 'release-cpus':
-        if (this.#active.has(AGENT_UNIT)) throw new Error('the agent would put the CPUs back');
+        if (this.#active.has(AGENT_UNIT) || this.#failing.has(AGENT_UNIT))
+          throw new Error('the agent would put the CPUs back');
         break;
       case 'drop-layers':
         break;
@@ -148,6 +159,9 @@ export class ModelledHost {
       this.#kubeletPointed = this.#isFileThere();
       return;
     }
+    // A start joins the one that is under way, of the program as it was then.
+    if (verb === 'start' && this.#failing.has(unit)) return;
+    this.#failing.delete(unit);
     if (verb === 'stop') this.#active.delete(unit);
     else {
       if (!this.paths.has(`${LAYOUT.units}/${unit}`)) throw new Error(`${unit} is not installed`);

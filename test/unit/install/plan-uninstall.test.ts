@@ -1,6 +1,6 @@
 // Uninstalling by what is found on the host, also where the manifest is lost or the kubelet was pointed by hand.
 import t from 'tap';
-import { LAYOUT } from '../../../agent/install/layout.ts';
+import { AGENT_UNIT, LAYOUT, SHIM_UNIT } from '../../../agent/install/layout.ts';
 import { planInstall, stepsOf } from '../../../agent/install/plan-install.ts';
 import { planUninstall } from '../../../agent/install/plan-uninstall.ts';
 import { ModelledHost } from './modelled-host.ts';
@@ -29,6 +29,13 @@ t.test('a lost manifest keeps nothing from being removed', async (t) => {
   for (const step of planUninstall(host.facts(), { keepState: false }).steps) host.apply(step);
   t.strictSame([...host.paths], []);
   t.notOk(host.isKubeletCutOff);
+});
+
+t.test('services that end again and again are stopped too', async (t) => {
+  const host = installed();
+  for (const unit of [AGENT_UNIT, SHIM_UNIT]) host.fail(unit);
+  for (const step of planUninstall(host.facts(), { keepState: false }).steps) host.apply(step);
+  t.strictSame(host.state(), new ModelledHost('unit').state());
 });
 
 t.test('kept state: layers, records and configuration stay', async (t) => {

@@ -46,7 +46,7 @@ t.test('another version runs than the one that is installed', async (t) => {
   const facts = host.facts();
   const services = new Map([
     ...facts.services,
-    [AGENT_UNIT, { active: true, program: '/opt/holdfast/0.9.0-000000000000' }],
+    [AGENT_UNIT, { state: 'active', program: '/opt/holdfast/0.9.0-000000000000' }],
   ]);
   const plan = planInstall({ ...facts, services }, host.wanted(), OPTIONS);
   t.match(checkInstallation(facts.manifest, plan), [{ level: 'warning', text: /systemctl restart holdfast-agent/ }]);
