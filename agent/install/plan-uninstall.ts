@@ -117,7 +117,9 @@ function planUnits(facts: InstallFacts): readonly Step[] {
   const links = Object.keys(WANTS).filter((path) => facts.paths.has(path));
   const units = UNITS.flatMap((name) => takeBack(`${LAYOUT.units}/${name}`, facts));
   const steps: readonly Step[] = [...links.map((path): Step => ({ do: 'remove', path })), ...units];
-  return facts.isLive && steps.length > 0 ? [...steps, systemctl('daemon-reload')] : steps;
+  // Of what was interrupted nobody knows whether systemd has read it.
+  const reloads = facts.isLive && (steps.length > 0 || facts.manifest?.phase === 'uninstalling');
+  return reloads ? [...steps, systemctl('daemon-reload')] : steps;
 }
 
 function planGroup(facts: InstallFacts): readonly Step[] {

@@ -1,5 +1,5 @@
 // A host in memory on which plans are carried out step by step: what is at each path, which services run, what the kubelet
-// was started with. Only what the planners go by.
+// was started with, what systemd has read of the units. Only what the planners go by.
 import { posix } from 'node:path';
 import type { HostPath } from '../../../agent/host/host-files.ts';
 import type { InstallFacts, ServiceFacts } from '../../../agent/install/facts.ts';
@@ -23,6 +23,8 @@ export function program(name = '1.0.0-aaaaaaaaaaaa', units = UNITS): Omit<Wanted
 }
 
 const CONFIG_DIRECTORY = '/etc/kubernetes/kubelet.conf.d';
+const UNIT_DROP_IN = `${LAYOUT.units}/kubelet.service.d/99-holdfast.conf`;
+const SERVICES = [AGENT_UNIT, SHIM_UNIT, SHIM_SOCKET_UNIT];
 
 export class ModelledHost {
   readonly paths = new Map<string, HostPath>();
@@ -33,7 +35,13 @@ export class ModelledHost {
   readonly #active = new Map<string, string | undefined>();
   /** Services that end again and again, and are started anew by systemd. */
   readonly #failing = new Set<string>();
+  /** Texts of units and of the kubelet's drop-in as systemd has last read them. */
+  readonly #loaded = new Map<string, string>();
+  /** Programs that do not come up. */
+  readonly #broken = new Set<string>();
   #hasGroup = false;
+  /** The agent has confined containers. */
+  #isConfined = false;
   /** What the running kubelet was started with. */
   #kubeletPointed = false;
 
@@ -48,14 +56,32 @@ export class ModelledHost {
       programs: [...this.programs].sort(),
       active: [...this.#active].sort(([a], [b]) => (a < b ? -1 : 1)),
       failing: [...this.#failing].sort(),
+      loaded: [...this.#loaded].sort(([a], [b]) => (a < b ? -1 : 1)),
+      confined: this.#isConfined,
       group: this.#hasGroup,
       kubelet: this.#kubeletPointed,
     };
   }
 
-  /** The kubelet would find nobody on its socket. */
+  /** The kubelet would find nobody on its socket, or nobody any more once the shim is started again. */
   get isKubeletCutOff(): boolean {
-    return this.#kubeletPointed && !this.#active.has(SHIM_SOCKET_UNIT);
+    const current = this.paths.get(LAYOUT.current);
+    const isThere = (program: string | undefined): boolean => this.programs.has(posix.basename(program ?? ''));
+    const serves =
+      this.#active.has(SHIM_SOCKET_UNIT) &&
+      isThere(this.#active.get(SHIM_UNIT)) &&
+      current?.kind === 'link' &&
+      isThere(current.target);
+    return this.#kubeletPointed && !serves;
+  }
+
+  get hasConfinedContainers(): boolean {
+    return this.#isConfined;
+  }
+
+  /** Neither the agent nor the shim of that program comes up. */
+  breakProgram(name: string): void {
+    this.#broken.add(`${LAYOUT.programs}/${name}`);
   }
 
   /** The service ends, and systemd starts it again, and so on. */
@@ -71,7 +97,7 @@ export class ModelledHost {
 
   facts(): InstallFacts {
     const services = new Map<string, ServiceFacts>();
-    for (const unit of [AGENT_UNIT, SHIM_UNIT, SHIM_SOCKET_UNIT]) {
+    for (const unit of SERVICES) {
       const state = this.#failing.has(unit) ? 'activating' : this.#active.has(unit) ? 'active' : 'inactive';
       services.set(unit, { state, program: this.#active.get(unit) });
     }
@@ -88,7 +114,14 @@ export class ModelledHost {
     };
   }
 
+  /** @throws Error when the step fails, or takes the runtime away from the kubelet */
   apply(step: Step): void {
+    const wasCutOff = this.isKubeletCutOff;
+    this.#perform(step);
+    if (this.isKubeletCutOff && !wasCutOff) throw new Error(`the kubelet has no runtime after ${step.do}`);
+  }
+
+  #perform(step: Step): void {
     switch (step.do) {
       case 'record':
         this.#put(LAYOUT.manifest, { kind: 'file', text: JSON.stringify(step.manifest), mode: 0o600 });
@@ -124,11 +157,11 @@ export class ModelledHost {
       case 'release-cpus':
         if (this.#active.has(AGENT_UNIT) || this.#failing.has(AGENT_UNIT))
           throw new Error('the agent would put the CPUs back');
+        this.#isConfined = false;
         break;
       case 'drop-layers':
         break;
     }
-    if (this.isKubeletCutOff) throw new Error(`the kubelet has no runtime after ${step.do}`);
   }
 
   #put(path: string, found: HostPath): void {
@@ -151,24 +184,52 @@ export class ModelledHost {
     const [verb = '', ...units] = args;
     if (name === 'systemd-sysusers') this.#hasGroup = true;
     else if (name === 'groupdel') this.#hasGroup = false;
-    else if (verb !== 'daemon-reload') for (const unit of units) this.#service(verb, unit);
+    else if (verb === 'daemon-reload') this.#reload();
+    else for (const unit of units) this.#service(verb, unit);
+  }
+
+  #reload(): void {
+    this.#loaded.clear();
+    for (const path of [...SERVICES.map((unit) => `${LAYOUT.units}/${unit}`), UNIT_DROP_IN]) this.#load(path);
+  }
+
+  #load(path: string): void {
+    const found = this.paths.get(path);
+    if (found?.kind === 'file') this.#loaded.set(path, found.text);
   }
 
   #service(verb: string, unit: string): void {
     if (unit === 'kubelet.service') {
-      this.#kubeletPointed = this.#isFileThere();
+      // Of its own configuration the kubelet reads what is there, of its unit what systemd has read.
+      this.#kubeletPointed = this.#loaded.has(UNIT_DROP_IN) || this.paths.has(`${CONFIG_DIRECTORY}/99-holdfast.conf`);
       return;
     }
     // A start joins the one that is under way, of the program as it was then.
     if (verb === 'start' && this.#failing.has(unit)) return;
     this.#failing.delete(unit);
     if (verb === 'stop') this.#active.delete(unit);
-    else {
-      if (!this.paths.has(`${LAYOUT.units}/${unit}`)) throw new Error(`${unit} is not installed`);
-      const current = this.paths.get(LAYOUT.current);
-      this.#active.set(unit, unit.endsWith('.socket') || current?.kind !== 'link' ? undefined : current.target);
-      if (unit === SHIM_SOCKET_UNIT) this.paths.set(LAYOUT.run, { kind: 'directory' });
+    else this.#start(unit);
+  }
+
+  #start(unit: string): void {
+    const path = `${LAYOUT.units}/${unit}`;
+    const file = this.paths.get(path);
+    if (file?.kind !== 'file') throw new Error(`${unit} is not installed`);
+    if (!this.#loaded.has(path)) this.#load(path);
+    if (this.#loaded.get(path) !== file.text) throw new Error(`${unit} has changed, and systemd has not read it again`);
+    if (unit === SHIM_SOCKET_UNIT) {
+      this.#active.set(unit, undefined);
+      this.paths.set(LAYOUT.run, { kind: 'directory' });
+      return;
     }
+    const current = this.paths.get(LAYOUT.current);
+    const target = current?.kind === 'link' ? current.target : '';
+    if (this.#broken.has(target)) {
+      this.fail(unit);
+      throw new Error(`${unit} of ${target} does not come up`);
+    }
+    this.#active.set(unit, target);
+    if (unit === AGENT_UNIT) this.#isConfined = true;
   }
 
   #isFileThere(): boolean {

@@ -44,6 +44,7 @@ t.test('kept state: layers, records and configuration stay', async (t) => {
   t.notOk(steps.some((step) => step.do === 'drop-layers'));
   for (const step of steps) host.apply(step);
   t.strictSame([...host.paths.keys()].sort(), [LAYOUT.configuration, LAYOUT.config, LAYOUT.state].sort());
+  t.notOk(host.hasConfinedContainers, 'nobody stays confined');
 });
 
 t.test('refused while the kubelet uses the shim by other means', async (t) => {
