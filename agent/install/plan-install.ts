@@ -5,7 +5,7 @@ import { socketOfEndpoint } from './kubelet-facts.ts';
 import { AGENT_UNIT, DEFAULT_UPSTREAM, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT } from './layout.ts';
 import { concluded, MANIFEST_HEAD, type Manifest } from './manifest.ts';
 import { type FilePlan, planFiles, planLink, type WantedFile } from './plan-files.ts';
-import { type KubeletPlan, planKubelet } from './plan-kubelet.ts';
+import { isMadeByUs, type KubeletPlan, planKubelet } from './plan-kubelet.ts';
 import { type Blocker, type Step, systemctl } from './step.ts';
 import { firstConfig, wantedLinks, wantedUnits } from './wanted.ts';
 
@@ -60,21 +60,25 @@ function planUpstream(
   return { upstream: kubelet.upstream, blockers: [blocker] };
 }
 
-/** The kubelet's file was there and is to be another one, or is wanted no more. */
-function strayKubeletFile({ manifest, paths }: InstallFacts, plan: KubeletPlan): readonly Step[] {
-  const old = manifest?.kubelet?.file;
-  if (old === undefined || plan.kind !== 'point' || plan.file.path === old) return [];
-  const found = paths.get(old);
-  return found?.kind === 'file' ? [{ do: 'remove', path: old, before: found.text }] : [];
+/** The kubelet's file was there and is to be another one: also where only its name and its head tell of it. */
+function strayKubeletFiles({ manifest, paths }: InstallFacts, wanted: string): readonly Step[] {
+  return [...paths].flatMap(([path, found]): readonly Step[] => {
+    if (path === wanted || found.kind !== 'file') return [];
+    const isOurs = path === manifest?.kubelet?.file || (path.endsWith('/99-holdfast.conf') && isMadeByUs(found.text));
+    return isOurs ? [{ do: 'remove', path, before: found.text }] : [];
+  });
 }
 
 function planPointing(facts: InstallFacts, plan: KubeletPlan, file: FilePlan | undefined): InstallPlan['pointing'] {
   if (plan.kind !== 'point' || file === undefined) return { steps: [], undo: [] };
-  const changes = [...strayKubeletFile(facts, plan), ...file.steps];
+  const strays = strayKubeletFiles(facts, plan.file.path);
+  const changes = [...strays, ...file.steps];
   const isInterrupted = facts.manifest !== undefined && facts.manifest.phase !== 'done';
   const isRunning = facts.kubelet?.pid !== undefined;
   const restarts = isRunning && (changes.length > 0 || facts.kubelet?.pointed !== true || isInterrupted);
-  const reload = plan.isUnitFile ? [systemctl('daemon-reload')] : [];
+  const isUnitChanged = plan.isUnitFile || strays.some((step) => 'path' in step && step.path.startsWith(LAYOUT.units));
+  // Of what was interrupted nobody knows whether systemd has read it.
+  const reload = isUnitChanged || isInterrupted ? [systemctl('daemon-reload')] : [];
   const restart = (pointed: boolean): readonly Step[] => [
     systemctl('restart', plan.unit),
     { do: 'await-kubelet', unit: plan.unit, pointed },
@@ -163,7 +167,13 @@ export function planInstall(facts: InstallFacts, program: WantedProgram, options
     ...planServices(facts, program, changes.length > 0 || isInterrupted),
   ];
   const pointing = planPointing(facts, kubelet, kubeletFile);
-  const next = nextManifest(facts, program, upstream, kubelet, { ...files.records, ...kubeletFile?.records });
+  const gone = kubelet.kind === 'point' ? strayKubeletFiles(facts, kubelet.file.path) : [];
+  const lasting = Object.entries(known).filter(([path]) => !gone.some((step) => 'path' in step && step.path === path));
+  const next = nextManifest(facts, program, upstream, kubelet, {
+    ...Object.fromEntries(lasting),
+    ...files.records,
+    ...kubeletFile?.records,
+  });
   const removals = oldPrograms(facts, program.target, next.previous);
   const isIdle = work.length + pointing.steps.length + removals.length === 0 && manifest?.phase === 'done';
   const record = (manifest: Manifest): readonly Step[] => (isIdle ? [] : [{ do: 'record', manifest }]);
@@ -210,7 +220,7 @@ function nextManifest(
     program: program.target,
     ...(previous === undefined ? {} : { previous }),
     upstream,
-    files: { ...manifest?.files, ...files },
+    files,
     madeGroup: manifest?.madeGroup ?? !hasGroup,
     ...(pointed === undefined ? {} : { kubelet: pointed }),
   };

@@ -51,9 +51,17 @@ const OTHER_RUNTIMES: Readonly<Record<string, string>> = {
 
 const refuse = (text: string, remedy: string): KubeletPlan => ({ kind: 'refuse', blocker: { text, remedy } });
 
+const HEAD = '# Made by holdfast install:';
+const HEADLINE = `${HEAD} the kubelet's runtime is the Holdfast shim. holdfast uninstall removes this file.`;
+
+/** A file for the kubelet that an installation made, whatever became of the manifest. */
+export function isMadeByUs(text: string): boolean {
+  return text.startsWith(HEAD);
+}
+
 function configDropIn(): string {
   return [
-    "# Made by holdfast install: the kubelet's runtime is the Holdfast shim. holdfast uninstall removes this file.",
+    HEADLINE,
     'apiVersion: kubelet.config.k8s.io/v1beta1',
     'kind: KubeletConfiguration',
     `containerRuntimeEndpoint: ${ENDPOINT}`,
@@ -63,7 +71,7 @@ function configDropIn(): string {
 
 function unitDropIn(command: string): string {
   return [
-    "# Made by holdfast install: the kubelet's runtime is the Holdfast shim. holdfast uninstall removes this file.",
+    HEADLINE,
     "# The command is the unit's own with one flag at its end; install again after the unit's ExecStart has changed.",
     '[Unit]',
     'Wants=holdfast-cri-shim.socket',

@@ -103,6 +103,31 @@ t.test('a start that is under way is waited for', async (t) => {
   );
 });
 
+t.test('a kubelet that is set up in another way meanwhile: the file that pointed it goes', async (t) => {
+  for (const [from, to] of [
+    ['unit', 'config-dir'],
+    ['config-dir', 'unit'],
+  ] as const) {
+    const begin = (): ModelledHost => {
+      const host = hostAfter(from, install);
+      host.become(to);
+      return host;
+    };
+    const { length } = install(begin());
+    for (let count = 0; count <= length; count += 1) {
+      const host = begin();
+      carryOut(host, install(host), count);
+      carryOut(host, install(host));
+      t.strictSame(host.state(), hostAfter(to, install).state(), `${from} to ${to}, after ${count} steps`);
+    }
+    const host = begin();
+    const { steps, pointing } = planInstall(host.facts(), host.wanted(), OPTIONS);
+    carryOut(host, [...steps, ...pointing.steps, ...pointing.undo]);
+    carryOut(host, uninstall(host));
+    t.strictSame(host.state(), new ModelledHost(to).state(), `${from} to ${to}, taken back`);
+  }
+});
+
 t.test('the version before is kept to go back to, older ones are removed', async (t) => {
   const third: Plan = (host) => stepsOf(planInstall(host.facts(), host.wanted('1.2.0-cccccccccccc'), OPTIONS));
   const host = hostAfter('none', install, upgrade, third);

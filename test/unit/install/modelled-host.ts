@@ -31,7 +31,7 @@ export class ModelledHost {
   readonly programs = new Set<string>();
   /** Every call, such as `systemctl restart kubelet.service`. */
   readonly calls: string[] = [];
-  readonly #kind: KubeletKind;
+  #kind: KubeletKind;
   readonly #active = new Map<string, string | undefined>();
   /** Services that end again and again, and are started anew by systemd. */
   readonly #failing = new Set<string>();
@@ -77,6 +77,11 @@ export class ModelledHost {
 
   get hasConfinedContainers(): boolean {
     return this.#isConfined;
+  }
+
+  /** The kubelet is set up in another way from now on. */
+  become(kind: KubeletKind): void {
+    this.#kind = kind;
   }
 
   /** Neither the agent nor the shim of that program comes up. */
