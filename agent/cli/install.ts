@@ -101,25 +101,45 @@ async function show(host: InstallHost, plan: InstallPlan, signal: AbortSignal): 
   return true;
 }
 
-/** Points the kubelet at the shim; points it back when it does not come up. */
-async function pointKubelet(plan: InstallPlan, options: ExecuteOptions): Promise<void> {
-  const { steps, undo } = plan.pointing;
+/** What people are told when a part of the plan is taken back. */
+interface UndoTexts {
+  readonly begins: string;
+  readonly done: string;
+  readonly failed: string;
+}
+
+const START: UndoTexts = {
+  begins: 'The new version does not come up',
+  done: 'the new version did not come up, and the one before is in use again',
+  failed:
+    'neither the new version nor the one before comes up; journalctl -u holdfast-agent -u holdfast-cri-shim says why, and docs/install.md how the kubelet is pointed back by hand',
+};
+const POINT: UndoTexts = {
+  begins: 'The kubelet does not come up with the shim',
+  done: 'the kubelet did not come up with the shim and uses the runtime again, as before; the agent and the shim are installed and run',
+  failed:
+    'the kubelet could be pointed neither at the shim nor back; remove what the plan wrote for the kubelet by hand (docs/install.md) and restart it',
+};
+
+/** Carries out a part of the plan, and takes it back when it fails. */
+async function executeOrUndo(
+  { steps, undo }: InstallPlan['pointing'],
+  texts: UndoTexts,
+  options: ExecuteOptions,
+  first: number,
+): Promise<void> {
   try {
-    await executeSteps(steps, options, plan.steps.length);
+    await executeSteps(steps, options, first);
   } catch (cause) {
     if (undo.length === 0) throw cause;
-    process.stderr.write(`The kubelet does not come up with the shim: ${describeError(cause)}\nPointing it back:\n`);
+    process.stderr.write(`${texts.begins}: ${describeError(cause)}\nTaking it back:\n`);
     try {
-      // Whatever interrupted the pointing must not interrupt this.
+      // Whatever interrupted the steps must not interrupt this.
       await executeSteps(undo, { ...options, signal: new AbortController().signal });
     } catch (error) {
-      const remedy = `remove what the plan wrote for the kubelet by hand (docs/install.md) and restart it: ${describeError(error)}`;
-      throw new HoldfastError('HOST_FAILURE', `the kubelet could be pointed neither at the shim nor back; ${remedy}`, {
-        cause,
-      });
+      throw new HoldfastError('HOST_FAILURE', `${texts.failed}: ${describeError(error)}`, { cause });
     }
-    const text = 'the kubelet did not come up with the shim and uses the runtime again, as before';
-    throw new HoldfastError('HOST_FAILURE', `${text}; the agent and the shim are installed and run`, { cause });
+    throw new HoldfastError('HOST_FAILURE', texts.done, { cause });
   }
 }
 
@@ -136,8 +156,10 @@ async function carryOut(host: InstallHost, plan: InstallPlan, program: Program, 
   };
   say('\nDoing it:\n');
   await executeSteps(plan.steps, options);
-  await pointKubelet(plan, options);
-  await executeSteps(plan.finish, options, plan.steps.length + plan.pointing.steps.length);
+  const { steps, starting, pointing, finish } = plan;
+  await executeOrUndo(starting, START, options, steps.length);
+  await executeOrUndo(pointing, POINT, options, steps.length + starting.steps.length);
+  await executeSteps(finish, options, steps.length + starting.steps.length + pointing.steps.length);
 }
 
 async function makePlan(

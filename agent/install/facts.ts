@@ -18,6 +18,8 @@ export interface InstallFacts {
   /** Folders of programs, by name, in /opt/holdfast. */
   readonly programs: readonly string[];
   readonly manifest: Manifest | undefined;
+  /** Texts of systemd/ by file name, of the programs that are or were in use, by folder. */
+  readonly units: ReadonlyMap<string, ReadonlyMap<string, string>>;
   readonly hasGroup: boolean;
   readonly kubelet: KubeletFacts | undefined;
   /** `runtime.endpoint` of the configuration; undefined when there is no configuration. */

@@ -6,6 +6,7 @@ import { AGENT_UNIT, DEFAULT_UPSTREAM, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT } fro
 import { concluded, MANIFEST_HEAD, type Manifest } from './manifest.ts';
 import { type FilePlan, planFiles, planLink, type WantedFile } from './plan-files.ts';
 import { isMadeByUs, type KubeletPlan, planKubelet } from './plan-kubelet.ts';
+import { planWayBack } from './plan-way-back.ts';
 import { type Blocker, type Step, systemctl } from './step.ts';
 import { firstConfig, wantedLinks, wantedUnits } from './wanted.ts';
 
@@ -27,8 +28,10 @@ export interface InstallPlan {
   readonly blockers: readonly Blocker[];
   /** What people should know, beside the steps. */
   readonly notes: readonly string[];
-  /** Up to a shim that answers. */
+  /** Puts everything in its place. */
   readonly steps: readonly Step[];
+  /** Up to a shim that answers, and how an upgrade that does not come up is taken back. */
+  readonly starting: { readonly steps: readonly Step[]; readonly undo: readonly Step[] };
   /** Points the kubelet at it, and how that is taken back when the kubelet does not come up. */
   readonly pointing: { readonly steps: readonly Step[]; readonly undo: readonly Step[] };
   /** Once all of it runs. */
@@ -36,8 +39,8 @@ export interface InstallPlan {
 }
 
 /** Every step in its order. */
-export function stepsOf({ steps, pointing, finish }: InstallPlan): readonly Step[] {
-  return [...steps, ...pointing.steps, ...finish];
+export function stepsOf({ steps, starting, pointing, finish }: InstallPlan): readonly Step[] {
+  return [...steps, ...starting.steps, ...pointing.steps, ...finish];
 }
 
 export function isNothingToDo(plan: InstallPlan): boolean {
@@ -117,6 +120,13 @@ function planServices(facts: InstallFacts, program: WantedProgram, changed: bool
   ];
 }
 
+/** Before anything leads to a new program: whether it starts on this host at all. */
+function planCheck({ isLive, paths }: InstallFacts, { isThere, target }: WantedProgram): readonly Step[] {
+  const current = paths.get(LAYOUT.current);
+  const isInUse = isThere && current?.kind === 'link' && current.target === target;
+  return isLive && !isInUse ? [{ do: 'run', program: `${target}/bin/holdfast`, args: ['cri-shim', '--help'] }] : [];
+}
+
 function planGroup({ isLive, hasGroup }: InstallFacts): readonly Step[] {
   return isLive && !hasGroup ? [{ do: 'run', program: 'systemd-sysusers', args: [LAYOUT.sysusers] }] : [];
 }
@@ -149,7 +159,8 @@ export function planInstall(facts: InstallFacts, program: WantedProgram, options
   const kubelet = planKubelet(facts.kubelet, options.kubelet);
   const { upstream, blockers } = planUpstream(kubelet, facts);
   const known = manifest?.files ?? {};
-  const files = planFiles(wantedUnits(program.units, upstream), paths, known, options);
+  const units = wantedUnits(program.units, upstream);
+  const files = planFiles(units, paths, known, options);
   const config = paths.has(LAYOUT.config) ? [] : planFiles([firstConfig(upstream)], paths, {}, options).steps;
   const pointed: readonly WantedFile[] = kubelet.kind === 'point' ? [{ ...kubelet.file, mode: 0o644 }] : [];
   const kubeletFile = kubelet.kind === 'point' ? planFiles(pointed, paths, known, options) : undefined;
@@ -158,11 +169,11 @@ export function planInstall(facts: InstallFacts, program: WantedProgram, options
   );
   const linkSteps = links.flatMap(({ step }) => step ?? []);
   const copy: readonly Step[] = program.isThere ? [] : [{ do: 'copy-program', from: program.root, to: program.target }];
-  const changes = [...copy, ...files.steps, ...config, ...planGroup(facts), ...linkSteps];
+  const check = planCheck(facts, program);
+  const changes = [...copy, ...check, ...files.steps, ...config, ...planGroup(facts), ...linkSteps];
   const isInterrupted = manifest !== undefined && manifest.phase !== 'done';
   const mustReload = facts.isLive && (isInterrupted || [...files.steps, ...linkSteps].length > 0);
-  const work = [
-    ...changes,
+  const starting = [
     ...(mustReload ? [systemctl('daemon-reload')] : []),
     ...planServices(facts, program, changes.length > 0 || isInterrupted),
   ];
@@ -175,7 +186,8 @@ export function planInstall(facts: InstallFacts, program: WantedProgram, options
     ...kubeletFile?.records,
   });
   const removals = oldPrograms(facts, program.target, next.previous);
-  const isIdle = work.length + pointing.steps.length + removals.length === 0 && manifest?.phase === 'done';
+  const isIdle =
+    changes.length + starting.length + pointing.steps.length + removals.length === 0 && manifest?.phase === 'done';
   const record = (manifest: Manifest): readonly Step[] => (isIdle ? [] : [{ do: 'record', manifest }]);
   return {
     blockers: [
@@ -185,8 +197,12 @@ export function planInstall(facts: InstallFacts, program: WantedProgram, options
       ...(kubeletFile?.blockers ?? []),
       ...links.flatMap(({ blocker }) => blocker ?? []),
     ],
-    notes: notesOf(kubelet, facts, work),
-    steps: [...record(next), ...work],
+    notes: notesOf(kubelet, facts, changes),
+    steps: [...record(next), ...changes],
+    starting: {
+      steps: starting,
+      undo: starting.length === 0 ? [] : planWayBack(facts, program.target, units, unpointed(next)),
+    },
     pointing:
       pointing.undo.length === 0 ? pointing : { ...pointing, undo: [...pointing.undo, ...record(unpointed(next))] },
     finish: [...removals, ...record(concluded(next))],

@@ -9,6 +9,7 @@ import { CONFIG_DROP_IN, type KubeletFacts, UNIT_DROP_IN } from './kubelet-facts
 import { AGENT_UNIT, GROUP, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT, WANTS } from './layout.ts';
 import { type Manifest, parseManifest } from './manifest.ts';
 import { readKubeletFacts } from './read-kubelet.ts';
+import { UNIT_TEXTS } from './wanted.ts';
 
 export interface FactsOptions {
   readonly files: HostFiles;
@@ -48,6 +49,29 @@ function pathsOfInterest(manifest: Manifest | undefined, kubelet: KubeletFacts |
   ];
 }
 
+/** The units that programs brought along, to go back to one; a program that lacks some is none to go back to. */
+async function readUnitsOf(
+  files: HostFiles,
+  programs: ReadonlySet<string>,
+): Promise<ReadonlyMap<string, ReadonlyMap<string, string>>> {
+  const units = new Map<string, ReadonlyMap<string, string>>();
+  for (const program of programs) {
+    const texts = new Map<string, string>();
+    for (const name of UNIT_TEXTS) {
+      const found = await files.look(`${program}/systemd/${name}`);
+      if (found?.kind === 'file') texts.set(name, found.text);
+    }
+    if (texts.size === UNIT_TEXTS.length) units.set(program, texts);
+  }
+  return units;
+}
+
+/** Folders of programs that the link and the manifest name. */
+function programsInUse(current: HostPath | undefined, manifest: Manifest | undefined): ReadonlySet<string> {
+  const named = [current?.kind === 'link' ? current.target : undefined, manifest?.program, manifest?.previous];
+  return new Set(named.flatMap((path) => (path?.startsWith(`${LAYOUT.programs}/`) === true ? [path] : [])));
+}
+
 async function readServices({ systemd, tree, signal }: FactsOptions): Promise<ReadonlyMap<string, ServiceFacts>> {
   const services = new Map<string, ServiceFacts>();
   if (systemd === undefined) return services;
@@ -76,6 +100,7 @@ export async function readInstallFacts(options: FactsOptions): Promise<InstallFa
     paths,
     programs: (await files.list(LAYOUT.programs)).filter((name) => name !== 'current' && !name.startsWith('.')),
     manifest,
+    units: await readUnitsOf(files, programsInUse(paths.get(LAYOUT.current), manifest)),
     hasGroup: parseGroupId(groups?.text ?? '', GROUP) !== undefined,
     kubelet,
     configuredRuntime,

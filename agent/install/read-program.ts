@@ -11,6 +11,7 @@ import {
 } from '../host/program-tree.ts';
 import { LAYOUT } from './layout.ts';
 import { candidates, isProgramFile, needsOf, type PackageNeeds, PROGRAM_ENTRIES } from './program-files.ts';
+import { UNIT_TEXTS } from './wanted.ts';
 
 export interface Program {
   /** Where it is now. */
@@ -30,9 +31,6 @@ const packageSchema = z.looseObject({
   optionalDependencies: names,
   peerDependencies: names,
 });
-
-const UNIT_FILES = ['holdfast-agent.service', 'holdfast-cri-shim.service', 'holdfast-cri-shim.socket'];
-const SYSUSERS_FILE = 'holdfast.sysusers.conf';
 
 async function readPackage(root: string, folder: string) {
   const path = folder === '' ? 'package.json' : `${folder}/package.json`;
@@ -79,7 +77,7 @@ function toNeeds({ dependencies, optionalDependencies, peerDependencies }: z.out
 /** The texts of systemd/ by file name. @throws HoldfastError HOST_FAILURE when one is missing */
 export async function readUnitTexts(root: string): Promise<ReadonlyMap<string, string>> {
   const units = new Map<string, string>();
-  for (const name of [...UNIT_FILES, SYSUSERS_FILE]) units.set(name, await readProgramText(root, `systemd/${name}`));
+  for (const name of UNIT_TEXTS) units.set(name, await readProgramText(root, `systemd/${name}`));
   return units;
 }
 

@@ -4,6 +4,8 @@ import type { WantedFile } from './plan-files.ts';
 
 const UNITS = [AGENT_UNIT, SHIM_UNIT, SHIM_SOCKET_UNIT];
 const SYSUSERS = 'holdfast.sysusers.conf';
+/** Files of systemd/ that make an installation. */
+export const UNIT_TEXTS: readonly string[] = [...UNITS, SYSUSERS];
 const FILE_MODE = 0o644;
 
 /** The unit for another runtime socket than containerd's usual one. */

@@ -80,6 +80,7 @@ t.test('an upgrade restarts the agent, then the shim, and never the socket nor t
   host.calls.length = 0;
   carryOut(host, upgrade(host));
   t.strictSame(host.calls, [
+    `/opt/holdfast/${NEXT}/bin/holdfast cri-shim --help`,
     'systemctl daemon-reload',
     'systemctl restart holdfast-agent.service',
     'systemctl restart holdfast-cri-shim.service',
@@ -96,11 +97,8 @@ t.test('an upgrade starts the new program where the old one ends again and again
 t.test('a start that is under way is waited for', async (t) => {
   const facts = hostAfter('unit', install).facts();
   const services = new Map([...facts.services, [AGENT_UNIT, { state: 'activating', program: undefined }]]);
-  const { steps } = planInstall({ ...facts, services }, hostAfter('unit', install).wanted(), OPTIONS);
-  t.match(
-    steps.filter(({ do: what }) => what !== 'record'),
-    [{ do: 'run', args: ['start', AGENT_UNIT] }, { do: 'await-agent' }],
-  );
+  const { starting } = planInstall({ ...facts, services }, hostAfter('unit', install).wanted(), OPTIONS);
+  t.match(starting.steps, [{ do: 'run', args: ['start', AGENT_UNIT] }, { do: 'await-agent' }]);
 });
 
 t.test('a kubelet that is set up in another way meanwhile: the file that pointed it goes', async (t) => {
@@ -121,11 +119,61 @@ t.test('a kubelet that is set up in another way meanwhile: the file that pointed
       t.strictSame(host.state(), hostAfter(to, install).state(), `${from} to ${to}, after ${count} steps`);
     }
     const host = begin();
-    const { steps, pointing } = planInstall(host.facts(), host.wanted(), OPTIONS);
-    carryOut(host, [...steps, ...pointing.steps, ...pointing.undo]);
+    const { steps, starting, pointing } = planInstall(host.facts(), host.wanted(), OPTIONS);
+    carryOut(host, [...steps, ...starting.steps, ...pointing.steps, ...pointing.undo]);
     carryOut(host, uninstall(host));
     t.strictSame(host.state(), new ModelledHost(to).state(), `${from} to ${to}, taken back`);
   }
+});
+
+t.test('an upgrade that does not come up is taken back', async (t) => {
+  /** The upgrade up to where it fails. */
+  const failed = (before: number): { readonly host: ModelledHost; readonly undo: readonly Step[] } => {
+    const host = hostAfter('unit', install);
+    carryOut(host, upgrade(host), before);
+    host.breakProgram(NEXT);
+    const { steps, starting } = planInstall(host.facts(), host.wanted(NEXT, NEXT_UNITS), OPTIONS);
+    t.throws(() => carryOut(host, [...steps, ...starting.steps]), /does not come up/);
+    return { host, undo: starting.undo };
+  };
+  const files = (host: ModelledHost) => [...host.paths].filter(([path]) => path !== LAYOUT.manifest);
+  const installed = hostAfter('unit', install);
+  const { length } = planInstall(installed.facts(), installed.wanted(NEXT, NEXT_UNITS), OPTIONS).steps;
+  // The upgrade may itself have been interrupted before.
+  for (let before = 0; before <= length; before += 1) {
+    const { host, undo } = failed(before);
+    carryOut(host, undo);
+    t.strictSame(files(host), files(installed), `as it was, after ${before} steps and a second attempt`);
+    t.strictSame(host.facts().services, installed.facts().services);
+    t.notOk(host.isKubeletCutOff);
+    t.match(host.facts().manifest, { program: installed.wanted().target, kubelet: { unit: 'kubelet.service' } });
+    if (before === 0) t.strictSame(host.facts().manifest, installed.facts().manifest);
+    const { steps, starting, pointing } = planInstall(host.facts(), host.wanted(), OPTIONS);
+    t.strictSame(starting.undo, [], 'there is nothing to go back to any more');
+    carryOut(host, [...steps, ...starting.steps, ...pointing.steps]);
+    carryOut(host, uninstall(host));
+    t.strictSame(host.state(), new ModelledHost('unit').state());
+  }
+  for (let count = 0; count < failed(0).undo.length; count += 1) {
+    const again = failed(0);
+    carryOut(again.host, again.undo, count);
+    carryOut(again.host, install(again.host));
+    t.strictSame(
+      files(again.host),
+      files(installed),
+      `interrupted after ${count} steps: installing the old version works`,
+    );
+    t.strictSame(again.host.facts().services, installed.facts().services);
+  }
+});
+
+t.test('where nothing was in use there is nothing to go back to; an image starts nothing', async (t) => {
+  const empty = new ModelledHost('unit');
+  t.strictSame(planInstall(empty.facts(), empty.wanted(), OPTIONS).starting.undo, []);
+  const host = hostAfter('unit', install);
+  const image = planInstall({ ...host.facts(), isLive: false }, host.wanted(NEXT, NEXT_UNITS), OPTIONS);
+  t.strictSame(image.starting, { steps: [], undo: [] });
+  t.notOk(image.steps.some((step) => step.do === 'run'));
 });
 
 t.test('the version before is kept to go back to, older ones are removed', async (t) => {
@@ -137,8 +185,8 @@ t.test('the version before is kept to go back to, older ones are removed', async
 t.test('a kubelet that does not come up is pointed back as it was; trying again only points it', async (t) => {
   for (const kind of ['unit', 'config-dir'] as const) {
     const host = new ModelledHost(kind);
-    const { steps, pointing } = planInstall(host.facts(), host.wanted(), OPTIONS);
-    carryOut(host, steps);
+    const { steps, starting, pointing } = planInstall(host.facts(), host.wanted(), OPTIONS);
+    carryOut(host, [...steps, ...starting.steps]);
     host.paths.delete(LAYOUT.manifest);
     const before = host.state();
     for (let count = 1; count <= pointing.steps.length; count += 1) {
@@ -148,7 +196,7 @@ t.test('a kubelet that does not come up is pointed back as it was; trying again 
       t.match(manifest, { phase: 'done', kubelet: undefined }, 'what is installed is complete without it');
       const again = planInstall(host.facts(), host.wanted(), OPTIONS);
       t.strictSame(
-        again.steps.filter((step) => step.do !== 'record'),
+        [...again.steps, ...again.starting.steps].filter((step) => step.do !== 'record'),
         [],
       );
       t.ok(again.pointing.steps.length > 0);

@@ -39,6 +39,7 @@ export class ModelledHost {
   readonly #loaded = new Map<string, string>();
   /** Programs that do not come up. */
   readonly #broken = new Set<string>();
+  readonly #units = new Map<string, ReadonlyMap<string, string>>();
   #hasGroup = false;
   /** The agent has confined containers. */
   #isConfined = false;
@@ -97,6 +98,7 @@ export class ModelledHost {
 
   wanted(name?: string, units?: ReadonlyMap<string, string>): WantedProgram {
     const base = program(name, units);
+    this.#units.set(base.target, base.units);
     return { ...base, isThere: this.programs.has(posix.basename(base.target)) };
   }
 
@@ -112,6 +114,7 @@ export class ModelledHost {
       paths: this.paths,
       programs: [...this.programs],
       manifest: record?.kind === 'file' ? (JSON.parse(record.text) as Manifest) : undefined,
+      units: new Map([...this.#units].filter(([path]) => this.programs.has(posix.basename(path)))),
       hasGroup: this.#hasGroup,
       kubelet: this.#kubelet(),
       configuredRuntime: this.paths.has(LAYOUT.config) ? '/run/containerd/containerd.sock' : undefined,
@@ -187,7 +190,9 @@ export class ModelledHost {
   #run(name: string, args: readonly string[]): void {
     this.calls.push([name, ...args].join(' '));
     const [verb = '', ...units] = args;
-    if (name === 'systemd-sysusers') this.#hasGroup = true;
+    if (name.startsWith(`${LAYOUT.programs}/`)) {
+      if (!this.programs.has(posix.basename(posix.dirname(posix.dirname(name))))) throw new Error(`${name} is absent`);
+    } else if (name === 'systemd-sysusers') this.#hasGroup = true;
     else if (name === 'groupdel') this.#hasGroup = false;
     else if (verb === 'daemon-reload') this.#reload();
     else for (const unit of units) this.#service(verb, unit);

@@ -3,7 +3,7 @@ import t from 'tap';
 import type { HostPath } from '../../../agent/host/host-files.ts';
 import { digestText } from '../../../agent/install/manifest.ts';
 import { planFiles, planLink } from '../../../agent/install/plan-files.ts';
-import { planInstall } from '../../../agent/install/plan-install.ts';
+import { planInstall, stepsOf } from '../../../agent/install/plan-install.ts';
 import { planUninstall } from '../../../agent/install/plan-uninstall.ts';
 import { renderUnit, wantedUnits } from '../../../agent/install/wanted.ts';
 import { ModelledHost, UNITS } from './modelled-host.ts';
@@ -42,8 +42,7 @@ t.test('what was there before us is put back by uninstalling', async (t) => {
   const host = new ModelledHost('none');
   host.paths.set(PATH, file('by hand\n', 0o600));
   const options = { kubelet: true, overwrite: true };
-  const { steps, pointing, finish } = planInstall(host.facts(), host.wanted(), options);
-  for (const step of [...steps, ...pointing.steps, ...finish]) host.apply(step);
+  for (const step of stepsOf(planInstall(host.facts(), host.wanted(), options))) host.apply(step);
   t.notSame(host.paths.get(PATH), file('by hand\n', 0o600));
   for (const step of planUninstall(host.facts(), { keepState: false }).steps) host.apply(step);
   t.strictSame([...host.paths], [[PATH, file('by hand\n', 0o600)]]);
