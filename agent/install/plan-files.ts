@@ -1,6 +1,7 @@
 // What has to become of each file of ours: made, replaced, left, or not touched because somebody changed it. Pure.
 import type { HostPath } from '../host/host-files.ts';
 import { digestText, isAsWritten, type Manifest } from './manifest.ts';
+import { isMadeByUs } from './plan-kubelet.ts';
 import type { Blocker, Step } from './step.ts';
 
 /** A file as it is to be. */
@@ -53,9 +54,10 @@ function planFile(
     const remedy = 'move it away (for units, keep your settings with systemctl edit), or install with --overwrite';
     return { steps: [], blockers: [{ text: `${path} ${what}`, remedy }], records: {} };
   }
-  const note = known === undefined ? `${what}: uninstalling puts it back` : what;
-  // What was there before us is what the first installation found.
-  const record: FileRecord = known === undefined ? { digests: [digest], before } : kept;
+  // What was there before us is what the first installation found; a file of ours whose manifest was lost is none.
+  const isForeign = known === undefined && !isMadeByUs(found.text);
+  const note = isForeign ? `${what}: uninstalling puts it back` : what;
+  const record: FileRecord = isForeign ? { digests: [digest], before } : kept;
   return { steps: [{ do: 'write', path, text, mode, before, note }], blockers: [], records: { [path]: record } };
 }
 

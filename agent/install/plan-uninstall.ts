@@ -22,18 +22,24 @@ export interface UninstallPlan {
 const UNITS = [AGENT_UNIT, SHIM_UNIT, SHIM_SOCKET_UNIT];
 
 /** Removes a file, or puts back what was there before us. */
-function takeBack(path: string, { paths, manifest }: InstallFacts): readonly Step[] {
-  const found = paths.get(path);
-  const known = manifest?.files[path];
+function takeBack(path: string, facts: InstallFacts): readonly Step[] {
+  const found = facts.paths.get(path);
+  const known = facts.manifest?.files[path];
   if (known?.before !== undefined) {
     const { text, mode } = known.before;
     if (found?.kind === 'file' && found.text === text && found.mode === mode) return [];
     const before = found?.kind === 'file' ? { before: { text: found.text, mode: found.mode } } : {};
     return [{ do: 'write', path, text, mode, ...before, note: 'as it was before installing' }];
   }
+  return remove(path, facts);
+}
+
+/** What we wrote ourselves is not worth reading again; what somebody made of it is. */
+function remove(path: string, { paths, manifest }: InstallFacts): readonly Step[] {
+  const found = paths.get(path);
+  const known = manifest?.files[path];
   if (found === undefined || found.kind === 'directory') return [];
   if (found.kind !== 'file') return [{ do: 'remove', path }];
-  // What we wrote ourselves is not worth reading again; what somebody made of it is.
   if (isAsWritten(found.text, known)) {
     return [{ do: 'remove', path, note: 'as it was installed' }];
   }
@@ -45,7 +51,10 @@ function isLinkTo(found: HostPath | undefined, isTarget: (target: string) => boo
   return found?.kind === 'link' && isTarget(found.target);
 }
 
-/** The kubelet's own files that are ours: named by the manifest, or found by their fixed names. */
+/**
+ * The kubelet's own files that are ours: named by the manifest, or found by their fixed names. They are only ever removed: what
+ * an earlier manifest says was there before may be one of ours.
+ */
 function kubeletFiles(facts: InstallFacts, manifest: Manifest | undefined): readonly string[] {
   const known = manifest?.kubelet?.file;
   const found = [...facts.paths.keys()].filter((path) => path.endsWith('/99-holdfast.conf'));
@@ -76,7 +85,7 @@ function kubeletBlocker(
 
 function planKubeletBack(facts: InstallFacts, options: UninstallOptions): UninstallPlan {
   const { kubelet, manifest, isLive } = facts;
-  const removals = kubeletFiles(facts, manifest).flatMap((path) => takeBack(path, facts));
+  const removals = kubeletFiles(facts, manifest).flatMap((path) => remove(path, facts));
   // Its file is gone already, but it may not have been started again since.
   const wasInterrupted = manifest !== undefined && manifest.phase !== 'done' && manifest.kubelet !== undefined;
   const blocker = kubeletBlocker(facts, removals.length > 0 || wasInterrupted, options);

@@ -3,10 +3,10 @@ import t from 'tap';
 import { AGENT_UNIT, LAYOUT, SHIM_UNIT } from '../../../agent/install/layout.ts';
 import { planInstall, stepsOf } from '../../../agent/install/plan-install.ts';
 import { planUninstall } from '../../../agent/install/plan-uninstall.ts';
-import { ModelledHost } from './modelled-host.ts';
+import { type KubeletKind, ModelledHost } from './modelled-host.ts';
 
-function installed(): ModelledHost {
-  const host = new ModelledHost('unit');
+function installed(kind: KubeletKind = 'unit'): ModelledHost {
+  const host = new ModelledHost(kind);
   for (const step of stepsOf(planInstall(host.facts(), host.wanted(), { kubelet: true, overwrite: false })))
     host.apply(step);
   return host;
@@ -36,6 +36,28 @@ t.test('services that end again and again are stopped too', async (t) => {
   for (const unit of [AGENT_UNIT, SHIM_UNIT]) host.fail(unit);
   for (const step of planUninstall(host.facts(), { keepState: false }).steps) host.apply(step);
   t.strictSame(host.state(), new ModelledHost('unit').state());
+});
+
+t.test('a lost manifest and --overwrite do not make our own file what was there before', async (t) => {
+  for (const kind of ['unit', 'config-dir'] as const) {
+    const host = installed(kind);
+    const path = [...host.paths.keys()].find((each) => each.endsWith('/99-holdfast.conf')) ?? '';
+    const found = host.paths.get(path);
+    const text = found?.kind === 'file' ? `${found.text}# of another version\n` : '';
+    host.paths.set(path, { kind: 'file', text, mode: 0o644 });
+    host.paths.delete(LAYOUT.manifest);
+    const again = planInstall(host.facts(), host.wanted(), { kubelet: true, overwrite: true });
+    for (const step of stepsOf(again)) host.apply(step);
+    const { manifest } = host.facts();
+    t.equal(manifest?.files[path]?.before, undefined);
+    // As a manifest may be that was written before this was so.
+    const files = { ...manifest?.files, [path]: { digests: [], before: { text, mode: 0o644 } } };
+    const facts = host.facts();
+    const plan = planUninstall({ ...facts, manifest: manifest && { ...manifest, files } }, { keepState: false });
+    for (const step of plan.steps) host.apply(step);
+    t.strictSame([...host.paths], []);
+    t.equal(host.facts().kubelet?.pointed, false);
+  }
 });
 
 t.test('kept state: layers, records and configuration stay', async (t) => {
