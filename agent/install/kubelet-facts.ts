@@ -17,6 +17,8 @@ export interface KubeletFacts {
   readonly configDirectory: string | undefined;
   /** A drop-in that sets the endpoint and is read after ours would be. */
   readonly laterDropIn: string | undefined;
+  /** A drop-in of its unit that sets ExecStart and is read after ours would be. */
+  readonly laterUnitDropIn: string | undefined;
   /** By its command line and its files as they are now it uses the shim. */
   readonly pointed: boolean;
   readonly cpuManagerPolicy: string;

@@ -110,6 +110,12 @@ function point(facts: KubeletFacts, unit: string, commands: readonly string[], u
     );
   }
   const path = `${LAYOUT.units}/${unit}.d/${UNIT_DROP_IN}`;
+  if (facts.laterUnitDropIn !== undefined) {
+    return refuse(
+      `${facts.laterUnitDropIn} sets ExecStart and is read after ${UNIT_DROP_IN}, whose flag it would take away`,
+      `give it a name that sorts before ${UNIT_DROP_IN}, such as 90-site.conf; ${WITHOUT}`,
+    );
+  }
   return { kind: 'point', file: { path, text: unitDropIn(command) }, unit, isUnitFile: true, upstream, endpoint };
 }
 

@@ -37,7 +37,10 @@ async function readUnit(tree: HostTree, name: string, withOurs: boolean): Promis
   let unit: UnitFile | undefined;
   const dropIns = new Map<string, UnitFile>();
   for (const directory of UNIT_DIRECTORIES) {
-    unit ??= await tree.readText(posix.join(directory, name));
+    const at = posix.join(directory, name);
+    // Masked: systemd does not start it, whatever the directories behind have.
+    if (unit === undefined && (await tree.readLink(at)) === '/dev/null') return undefined;
+    unit ??= await tree.readText(at);
     const folder = posix.join(directory, `${name}.d`);
     for (const file of (await tree.list(folder)) ?? []) {
       if (!file.endsWith('.conf') || dropIns.has(file) || (file === UNIT_DROP_IN && !withOurs)) continue;
@@ -133,6 +136,7 @@ export async function readKubeletFacts(tree: HostTree, signal: AbortSignal): Pro
     endpoint: without.containerRuntimeEndpoint,
     endpointByFlag: flags.has(ENDPOINT_NAME),
     configDirectory,
+    laterUnitDropIn: base?.find(setsCommandAfter)?.path,
     laterDropIn: others.find((file) => setsEndpointAfter(file, ours))?.path,
     pointed: await isPointed(tree, name, running, files, pid),
     cpuManagerPolicy: without.cpuManagerPolicy,
@@ -151,6 +155,13 @@ function directoryOf(workingDirectory: string, flags: KubeletFlags): string | un
 /** Drop-ins are read in the order of their paths. */
 function setsEndpointAfter({ path, text }: HostText, ours: string | undefined): boolean {
   return ours !== undefined && path > ours && posix.extname(path) === '.conf' && /containerRuntimeEndpoint/.test(text);
+}
+
+/** Drop-ins of a unit are read in the order of their names, whichever directory they are in. */
+function setsCommandAfter(file: UnitFile, index: number): boolean {
+  const isLater = index > 0 && posix.basename(file.path) > UNIT_DROP_IN;
+  const earlier = { path: '', text: '[Service]\nExecStart=earlier\n' };
+  return isLater && readService([earlier, file]).commands.join('\n') !== 'earlier';
 }
 
 /** Whether the kubelet uses the shim: the running one, else the one that systemd would start. */

@@ -259,6 +259,7 @@ export class ModelledHost {
       endpointByFlag: false,
       configDirectory: this.#kind === 'config-dir' ? CONFIG_DIRECTORY : undefined,
       laterDropIn: undefined,
+      laterUnitDropIn: undefined,
       pointed,
       cpuManagerPolicy: 'none',
     };

@@ -14,6 +14,7 @@ const KUBEADM: KubeletFacts = {
   endpointByFlag: true,
   configDirectory: undefined,
   laterDropIn: undefined,
+  laterUnitDropIn: undefined,
   pointed: false,
   cpuManagerPolicy: 'none',
 };
@@ -89,6 +90,11 @@ const refused: readonly (readonly [string, Partial<KubeletFacts>, RegExp])[] = [
   ['no service of systemd', { unit: undefined }, /no service of systemd/],
   ['a wrapper', { unit: { name: 'kubelet.service', commands: ['/usr/local/bin/start.sh'] } }, /by way of .*start\.sh/],
   ['a shell', { unit: { name: 'kubelet.service', commands: ['/bin/sh -c "exec kubelet"'] } }, /by way of \/bin\/sh/],
+  [
+    'a drop-in that wins over ours',
+    { laterUnitDropIn: '/etc/systemd/system/kubelet.service.d/zz.conf' },
+    /zz\.conf sets/,
+  ],
   ['no command', { unit: { name: 'kubelet.service', commands: [] } }, /no ExecStart/],
   ['two commands', { unit: { name: 'kubelet.service', commands: [COMMAND, COMMAND] } }, /more than one/],
   ['a list of commands', { unit: { name: 'kubelet.service', commands: [`${COMMAND} ; /bin/true`] } }, /more than one/],

@@ -166,6 +166,26 @@ t.test('drop-ins of one name: the first directory wins, and a link to /dev/null 
   t.strictSame(facts?.unit?.commands, ['/usr/bin/kubelet --v=3']);
 });
 
+t.test('a drop-in of the unit that is read after ours and has a command of its own', async (t) => {
+  const host = (name: string, text: string): Directory => ({
+    usr: kubeadmUnit,
+    etc: { systemd: { system: { 'kubelet.service.d': { [name]: text, '99-holdfast.conf': OURS } } } },
+  });
+  const site = '[Service]\nExecStart=\nExecStart=/usr/bin/kubelet --site\n';
+  t.match(await read(t, host('zz-site.conf', site)), {
+    laterUnitDropIn: '/etc/systemd/system/kubelet.service.d/zz-site.conf',
+    pointed: false,
+  });
+  t.match(await read(t, host('90-site.conf', site)), { laterUnitDropIn: undefined, pointed: true });
+  t.match(await read(t, host('zz-site.conf', '[Service]\nNice=-5\n')), { laterUnitDropIn: undefined, pointed: true });
+});
+
+t.test('a masked unit is none', async (t) => {
+  const etc = { systemd: { system: { 'kubelet.service': t.fixture('symlink', '/dev/null') } } };
+  t.equal(await read(t, { usr: kubeadmUnit, etc }), undefined);
+  t.match(await read(t, { usr: kubeadmUnit, etc, proc: running('--v=2') }), { pid: 812, unit: undefined });
+});
+
 t.test('distributions that bring the kubelet along', async (t) => {
   const k3s = await read(t, { proc: { 5: { cmdline: cmdline('/usr/local/bin/k3s', 'server') } } });
   t.match(k3s, { embedded: 'k3s', unit: undefined });
