@@ -1,5 +1,6 @@
 // What installing, upgrading and completing an interrupted installation have to do: the difference between what is there
 // and what is to be. Pure; the same host gives the same plan, and a finished one an empty plan.
+import { posix } from 'node:path';
 import { type InstallFacts, isActive, isStopped } from './facts.ts';
 import { socketOfEndpoint } from './kubelet-facts.ts';
 import { AGENT_UNIT, DEFAULT_UPSTREAM, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT } from './layout.ts';
@@ -217,14 +218,16 @@ function unpointed(manifest: Manifest): Manifest {
 }
 
 function nextManifest(
-  { manifest, hasGroup }: InstallFacts,
+  { manifest, hasGroup, programs }: InstallFacts,
   program: WantedProgram,
   upstream: string,
   kubelet: KubeletPlan,
   files: Manifest['files'],
 ): Manifest {
-  const previous =
-    manifest === undefined || manifest.program === program.target ? manifest?.previous : manifest.program;
+  // An upgrade that was interrupted early named a program that never came to be.
+  const previous = [manifest?.program, manifest?.previous].find(
+    (path) => path !== undefined && path !== program.target && programs.includes(posix.basename(path)),
+  );
   // An installation that leaves the kubelet alone does not forget what an earlier one did to it.
   const pointed =
     kubelet.kind === 'point'

@@ -1,5 +1,5 @@
 // What uninstalling has to do, by what is found on the host; the manifest adds what was there before. Pure. The kubelet
-// goes back first, and the program goes last, so that what was interrupted can be finished by running it again.
+// goes back first, and the manifest goes last, so that what was interrupted can be finished by running it again.
 import type { HostPath } from '../host/host-files.ts';
 import { type InstallFacts, isStopped } from './facts.ts';
 import { socketOfEndpoint } from './kubelet-facts.ts';
@@ -140,36 +140,39 @@ function planGroup(facts: InstallFacts): readonly Step[] {
 function planTrees(facts: InstallFacts, keepState: boolean): readonly Step[] {
   const isThere = (path: string): boolean => facts.paths.get(path)?.kind === 'directory';
   const isEdited = facts.paths.get(LAYOUT.config)?.kind === 'file';
+  const configuration: Step = {
+    do: 'remove-tree',
+    path: LAYOUT.configuration,
+    ...(isEdited ? { note: 'the configuration' } : {}),
+  };
+  const records: Step = { do: 'remove-tree', path: LAYOUT.state, note: "the agent's records" };
   const state: readonly Step[] = keepState
-    ? [LAYOUT.manifest, LAYOUT.lock].filter((path) => facts.paths.has(path)).map((path) => ({ do: 'remove', path }))
-    : [
-        ...(isThere(LAYOUT.configuration)
-          ? [
-              {
-                do: 'remove-tree',
-                path: LAYOUT.configuration,
-                ...(isEdited ? { note: 'the configuration' } : {}),
-              } as const,
-            ]
-          : []),
-        ...(isThere(LAYOUT.state)
-          ? [{ do: 'remove-tree', path: LAYOUT.state, note: "the agent's records" } as const]
-          : []),
-      ];
+    ? [LAYOUT.lock, LAYOUT.manifest].filter((path) => facts.paths.has(path)).map((path) => ({ do: 'remove', path }))
+    : isThere(LAYOUT.state)
+      ? [records]
+      : [];
   const isOurCommand = isLinkTo(facts.paths.get(LAYOUT.command), (target) => target.startsWith(`${LAYOUT.programs}/`));
   return [
     ...(facts.isLive && isThere(LAYOUT.run) ? [{ do: 'remove-tree', path: LAYOUT.run, note: 'sockets' } as const] : []),
-    ...state,
+    ...(!keepState && isThere(LAYOUT.configuration) ? [configuration] : []),
     ...(isOurCommand ? [{ do: 'remove', path: LAYOUT.command } as const] : []),
     ...(isThere(LAYOUT.programs) ? [{ do: 'remove-tree', path: LAYOUT.programs, note: 'the program' } as const] : []),
+    // At last, because the manifest is in it: it names the runtime, for whoever has to finish this.
+    ...state,
   ];
+}
+
+/** The runtime that the kubelet uses without us. */
+function runtimeOfKubelet({ kubelet }: InstallFacts): string | undefined {
+  const socket = kubelet === undefined ? undefined : socketOfEndpoint(kubelet.endpoint);
+  return socket === LAYOUT.shimSocket ? undefined : socket;
 }
 
 export function planUninstall(facts: InstallFacts, options: UninstallOptions): UninstallPlan {
   const { keepState } = options;
   const { manifest, configuredRuntime } = facts;
   const configured = configuredRuntime === undefined ? undefined : socketOfEndpoint(configuredRuntime);
-  const upstream = manifest?.upstream ?? configured ?? DEFAULT_UPSTREAM;
+  const upstream = manifest?.upstream ?? configured ?? runtimeOfKubelet(facts) ?? DEFAULT_UPSTREAM;
   const kubelet = planKubeletBack(facts, options);
   const steps = [
     ...kubelet.steps,

@@ -182,6 +182,14 @@ t.test('the version before is kept to go back to, older ones are removed', async
   t.strictSame([...host.programs].sort(), [NEXT, '1.2.0-cccccccccccc']);
 });
 
+t.test('an upgrade that was interrupted before it copied anything is not what one can go back to', async (t) => {
+  const host = hostAfter('none', install);
+  carryOut(host, upgrade(host), 1);
+  carryOut(host, stepsOf(planInstall(host.facts(), host.wanted('1.2.0-cccccccccccc'), OPTIONS)));
+  t.strictSame([...host.programs].sort(), ['1.0.0-aaaaaaaaaaaa', '1.2.0-cccccccccccc']);
+  t.equal(host.facts().manifest?.previous, host.wanted().target);
+});
+
 t.test('a kubelet that does not come up is pointed back as it was; trying again only points it', async (t) => {
   for (const kind of ['unit', 'config-dir'] as const) {
     const host = new ModelledHost(kind);

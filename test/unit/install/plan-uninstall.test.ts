@@ -20,7 +20,7 @@ t.test('the kubelet goes back before the shim stops; CPUs are given back after t
   t.ok(at('await-kubelet') < at('run stop holdfast-cri-shim'));
   t.ok(at('run stop holdfast-agent') < at('release-cpus'));
   t.ok(at('release-cpus') < at('drop-layers'));
-  t.match(steps.at(-1), { do: 'remove-tree', path: LAYOUT.programs }, 'the program goes last');
+  t.match(steps.at(-1), { do: 'remove-tree', path: LAYOUT.state }, 'the manifest goes last');
 });
 
 t.test('a lost manifest keeps nothing from being removed', async (t) => {
@@ -29,6 +29,29 @@ t.test('a lost manifest keeps nothing from being removed', async (t) => {
   for (const step of planUninstall(host.facts(), { keepState: false }).steps) host.apply(step);
   t.strictSame([...host.paths], []);
   t.notOk(host.isKubeletCutOff);
+});
+
+t.test('the runtime is the one of the manifest to the end, else the one of the kubelet', async (t) => {
+  const endpoint = 'unix:///run/k3s/containerd/containerd.sock';
+  const host = installed();
+  const facts = () => {
+    const { configuredRuntime: _, kubelet, ...rest } = host.facts();
+    return { ...rest, configuredRuntime: undefined, kubelet: kubelet && { ...kubelet, endpoint } };
+  };
+  for (const step of stepsOf(planInstall(facts(), host.wanted(), { kubelet: true, overwrite: false })))
+    host.apply(step);
+  const { steps } = planUninstall(facts(), { keepState: false });
+  for (const step of steps) {
+    const again = planUninstall({ ...facts(), kubelet: undefined }, { keepState: false }).steps;
+    const runtimes = again.flatMap((each) => (each.do === 'release-cpus' ? [each.runtime] : []));
+    t.strictSame(runtimes, ['/run/k3s/containerd/containerd.sock'], `before: ${step.do}`);
+    host.apply(step);
+  }
+  t.match(
+    planUninstall(facts(), { keepState: false }).steps.find((step) => step.do === 'release-cpus'),
+    { runtime: '/run/k3s/containerd/containerd.sock' },
+    'of a host that has lost its manifest',
+  );
 });
 
 t.test('services that end again and again are stopped too', async (t) => {
