@@ -57,9 +57,10 @@ export function programRoot(): string {
 
 /**
  * @param root - undefined for this machine
+ * @param load - how the configuration is loaded
  * @throws HoldfastError PRECONDITION where this machine cannot be installed on; INVALID_CONFIG as loadConfig
  */
-export async function openInstallHost(root: string | undefined): Promise<InstallHost> {
+export async function openInstallHost(root: string | undefined, load = loadConfig): Promise<InstallHost> {
   if (root === undefined) {
     if (process.geteuid?.() !== 0) throw new HoldfastError('PRECONDITION', 'run this as root: it changes the system');
     if (!(await isSystemdBooted())) {
@@ -67,11 +68,11 @@ export async function openInstallHost(root: string | undefined): Promise<Install
       throw new HoldfastError('PRECONDITION', `systemd does not run this host; ${remedy}`);
     }
   }
-  return await openHost(root ?? '/', root === undefined);
+  return await openHost(root ?? '/', root === undefined, load);
 }
 
 /** As {@link openInstallHost}, to look only: nothing is required of the host. */
-export async function openHost(root: string, isLive: boolean): Promise<InstallHost> {
+export async function openHost(root: string, isLive: boolean, load = loadConfig): Promise<InstallHost> {
   const files = await openHostFiles(root);
   const hasConfig = (await files.look(LAYOUT.config)) !== undefined;
   const paths = isLive ? configPaths() : { ...configPaths(files.locate(LAYOUT.config)), required: hasConfig };
@@ -80,7 +81,7 @@ export async function openHost(root: string, isLive: boolean): Promise<InstallHo
     files,
     tree: await openHostTree(root),
     systemd: isLive && (await isSystemdBooted()) ? openSystemd() : undefined,
-    loaded: await loadConfig(paths),
+    loaded: await load(paths),
   };
 }
 

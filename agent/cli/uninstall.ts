@@ -8,10 +8,12 @@ import { describeError, HoldfastError } from '../../lib/errors.ts';
 import { failpointFromEnvironment } from '../../lib/failpoint.ts';
 import { withFileLock } from '../../lib/file-lock.ts';
 import { Admin, ListLayersRequestSchema } from '../../proto/gen/holdfast/admin/v1/admin_pb.ts';
+import { type ConfigPaths, defaultConfig, type LoadedConfig, loadConfig } from '../config/load.ts';
 import { listLeasedLayers } from '../install/drop-layers.ts';
 import { executeSteps } from '../install/execute.ts';
 import { LAYOUT } from '../install/layout.ts';
 import { planUninstall, type UninstallPlan } from '../install/plan-uninstall.ts';
+import type { Blocker } from '../install/step.ts';
 import { formatSteps, titleOf } from '../install/step-text.ts';
 import { askAgent } from './ask-agent.ts';
 import {
@@ -29,6 +31,7 @@ interface UninstallCommandOptions {
   readonly yes: boolean;
   readonly keepState: boolean;
   readonly kubeletPointedBack: boolean;
+  readonly withoutRuntime: boolean;
   readonly dryRun: boolean;
   readonly root?: string;
 }
@@ -61,10 +64,31 @@ const LOST = [
 ].join('\n');
 const KEPT = 'These writable layers are kept for a later installation; until then no container gets one:';
 
-async function sayLoss(plan: UninstallPlan, keepState: boolean, signal: AbortSignal): Promise<void> {
+const LEFT = [
+  'The runtime is not asked for anything: kept layers and their leases stay in it, and running containers keep the CPUs that they',
+  'were confined to until they are created again.',
+].join('\n');
+
+/** @returns why the runtime does not answer; undefined when it does, or is not needed */
+async function sayLoss(
+  plan: UninstallPlan,
+  { keepState, withoutRuntime }: UninstallCommandOptions,
+  signal: AbortSignal,
+): Promise<Blocker | undefined> {
+  if (withoutRuntime) say(`\n${LEFT}\n`);
   const release = plan.steps.find((step) => step.do === 'release-cpus');
-  if (release === undefined) return;
-  say(`\n${keepState ? KEPT : LOST}\n\n${await describeLayers(release.runtime, signal)}`);
+  if (release === undefined) return undefined;
+  try {
+    const layers = await describeLayers(release.runtime, signal);
+    say(`\n${keepState ? KEPT : LOST}\n\n${layers}`);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof HoldfastError) || error.code !== 'UNAVAILABLE') throw error;
+    const text = `no container runtime answers on ${release.runtime}: ${describeError(error)}`;
+    say(`\n${keepState ? KEPT : LOST}\n\nWhich these are cannot be said: ${text}.\n`);
+    const remedy = 'start it; or say --without-runtime: then its layers stay, and containers stay confined';
+    return { text, remedy };
+  }
 }
 
 /** @throws HoldfastError PRECONDITION unless a person says yes */
@@ -96,15 +120,26 @@ async function carryOut(host: InstallHost, plan: UninstallPlan, signal: AbortSig
   });
 }
 
-function requireNoBlockers({ blockers: [first] }: UninstallPlan): void {
+function requireNoBlockers([first]: readonly Blocker[]): void {
   if (first === undefined) return;
   throw new HoldfastError('PRECONDITION', `nothing was changed: ${first.text}; ${first.remedy}`);
+}
+
+/** What the configuration says of the runtime is in the manifest too: one that is not valid does not keep us here. */
+async function loadConfigOrDefaults(paths?: ConfigPaths): Promise<LoadedConfig> {
+  try {
+    return await loadConfig(paths);
+  } catch (error) {
+    if (!(error instanceof HoldfastError) || error.code !== 'INVALID_CONFIG') throw error;
+    say(`Note: the configuration is left out of account: ${describeError(error)}\n`);
+    return defaultConfig();
+  }
 }
 
 async function uninstall(options: UninstallCommandOptions): Promise<void> {
   const { keepState, yes, dryRun, root } = options;
   const signal = interruptSignal();
-  const host = await openInstallHost(root);
+  const host = await openInstallHost(root, loadConfigOrDefaults);
   const facts = await factsOf(host, signal);
   const hasFiles = facts.manifest !== undefined || facts.paths.has(LAYOUT.programs) || facts.paths.has(LAYOUT.state);
   const plan = planUninstall(facts, options);
@@ -114,8 +149,8 @@ async function uninstall(options: UninstallCommandOptions): Promise<void> {
     return;
   }
   say(`This is what will be done, in this order:\n${formatSteps(plan.steps)}`);
-  await sayLoss(plan, keepState, signal);
-  requireNoBlockers(plan);
+  const unanswered = await sayLoss(plan, options, signal);
+  requireNoBlockers([...plan.blockers, ...(unanswered === undefined || dryRun ? [] : [unanswered])]);
   if (dryRun) {
     say('\nNothing was changed: this was a dry run.\n');
     return;
@@ -125,7 +160,7 @@ async function uninstall(options: UninstallCommandOptions): Promise<void> {
   await mkdir(dirname(lock), { recursive: true, mode: 0o700 });
   await withFileLock(lock, LOCK_WAIT_MS, async () => {
     const last = planUninstall(await factsOf(host, signal), options);
-    requireNoBlockers(last);
+    requireNoBlockers(last.blockers);
     await carryOut(host, last, signal);
   });
   say(`\nholdfast is uninstalled${keepState ? `; ${LAYOUT.state} and ${LAYOUT.configuration} are kept` : ''}.\n`);
@@ -137,6 +172,7 @@ export function uninstallCommand(): Command {
     .option('--dry-run', 'show every change, and change nothing', false)
     .option('--keep-state', 'keep layers, records and configuration for a later installation', false)
     .option('--kubelet-pointed-back', 'the kubelet of k3s, RKE2, k0s or MicroK8s does not use the shim any more', false)
+    .option('--without-runtime', 'ask the runtime for nothing: its layers stay, and containers stay confined', false)
     .option('--yes', 'do not ask', false)
     .option('--root <directory>', 'uninstall from the tree of an image')
     .action(uninstall);

@@ -99,6 +99,12 @@ function isProblems(read: ConfigSource | readonly ConfigProblem[]): read is read
   return Array.isArray(read);
 }
 
+/** What is in force without any file. */
+export function defaultConfig(): LoadedConfig {
+  const config = agentConfigSchema.parse({ apiVersion: API_VERSION, kind: KIND });
+  return { config, files: [], origins: new Map() };
+}
+
 /** Puts parsed files together; pure. Each file is checked by itself, so that every problem has a file and a line. */
 export function combineSources(sources: readonly ConfigSource[]): CheckedConfig {
   const problems = sources.flatMap((source) => {

@@ -12,6 +12,8 @@ export interface UninstallOptions {
   readonly keepState: boolean;
   /** Somebody says that a kubelet whose settings cannot be seen does not use the shim (any more). */
   readonly kubeletPointedBack?: boolean;
+  /** The runtime is not asked for anything: kept layers stay in it, and containers stay confined. */
+  readonly withoutRuntime?: boolean;
 }
 
 export interface UninstallPlan {
@@ -102,7 +104,8 @@ function planKubeletBack(facts: InstallFacts, options: UninstallOptions): Uninst
   };
 }
 
-function planServices(facts: InstallFacts, upstream: string, keepState: boolean): readonly Step[] {
+function planServices(facts: InstallFacts, upstream: string, options: UninstallOptions): readonly Step[] {
+  const { keepState, withoutRuntime = false } = options;
   if (!facts.isLive) return [];
   // The socket first: it would start the shim again.
   const shim = [SHIM_SOCKET_UNIT, SHIM_UNIT].filter((unit) => !isStopped(facts.services.get(unit)));
@@ -116,9 +119,9 @@ function planServices(facts: InstallFacts, upstream: string, keepState: boolean)
   return [
     ...(mustStopAgent ? [systemctl('stop', AGENT_UNIT)] : []),
     ...(shim.length > 0 ? [systemctl('stop', ...shim)] : []),
-    { do: 'release-cpus', runtime: upstream },
+    ...(withoutRuntime ? [] : [{ do: 'release-cpus', runtime: upstream } as const]),
     ...repeats,
-    ...(keepState ? [] : [{ do: 'drop-layers', runtime: upstream } as const]),
+    ...(keepState || withoutRuntime ? [] : [{ do: 'drop-layers', runtime: upstream } as const]),
   ];
 }
 
@@ -169,17 +172,16 @@ function runtimeOfKubelet({ kubelet }: InstallFacts): string | undefined {
 }
 
 export function planUninstall(facts: InstallFacts, options: UninstallOptions): UninstallPlan {
-  const { keepState } = options;
   const { manifest, configuredRuntime } = facts;
   const configured = configuredRuntime === undefined ? undefined : socketOfEndpoint(configuredRuntime);
   const upstream = manifest?.upstream ?? configured ?? runtimeOfKubelet(facts) ?? DEFAULT_UPSTREAM;
   const kubelet = planKubeletBack(facts, options);
   const steps = [
     ...kubelet.steps,
-    ...planServices(facts, upstream, keepState),
+    ...planServices(facts, upstream, options),
     ...planUnits(facts),
     ...planGroup(facts),
-    ...planTrees(facts, keepState),
+    ...planTrees(facts, options.keepState),
   ];
   const record: readonly Step[] =
     manifest === undefined || steps.length === 0

@@ -74,6 +74,16 @@ t.test('an image is prepared, and cleared again', async (t) => {
   t.match((await holdfast('uninstall', '--root', root, '--yes')).stdout, /^Nothing to do/m);
 });
 
+t.test('a configuration that is not valid does not keep anybody from uninstalling', async (t) => {
+  const root = t.testdir({ etc: { holdfast: { 'config.yaml': 'kind: FromAnotherVersion\n' } } });
+  const refused = await holdfast('install', '--root', root, '--dry-run');
+  t.match([refused.code, refused.stderr], [1, /INVALID_CONFIG/]);
+  const removed = await holdfast('uninstall', '--root', root, '--yes');
+  t.equal(removed.code, 0, removed.stderr);
+  t.match(removed.stdout, /^Note: the configuration is left out of account: /m);
+  t.strictSame(await filesOf(root), []);
+});
+
 t.test('a damaged manifest, a root that is not there', async (t) => {
   const root = t.testdir({ var: { lib: { holdfast: { 'install.json': '{"phase":' } } } });
   const damaged = await holdfast('install', '--root', root, '--dry-run');

@@ -54,6 +54,15 @@ t.test('the runtime is the one of the manifest to the end, else the one of the k
   );
 });
 
+t.test('without the runtime nothing is asked of it, and all else is done', async (t) => {
+  const host = installed();
+  const { steps } = planUninstall(host.facts(), { keepState: false, withoutRuntime: true });
+  for (const step of steps) host.apply(step);
+  t.strictSame([...host.paths], []);
+  t.ok(host.hasConfinedContainers, 'which is why it has to be asked for');
+  t.notOk(steps.some((step) => step.do === 'drop-layers' || step.do === 'release-cpus'));
+});
+
 t.test('services that end again and again are stopped too', async (t) => {
   const host = installed();
   for (const unit of [AGENT_UNIT, SHIM_UNIT]) host.fail(unit);
