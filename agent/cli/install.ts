@@ -152,6 +152,7 @@ async function carryOut(host: InstallHost, plan: InstallPlan, program: Program, 
     program,
     signal,
     onStep: (step: Step) => say(step.do === 'record' ? '' : `  ${titleOf(step)}\n`),
+    onNote: (text) => say(`  Note: ${text}\n`),
     ...(failpoint && { failpoint }),
   };
   say('\nDoing it:\n');

@@ -116,6 +116,7 @@ async function carryOut(host: InstallHost, plan: UninstallPlan, signal: AbortSig
     program: undefined,
     signal,
     onStep: (step) => say(step.do === 'record' ? '' : `  ${titleOf(step)}\n`),
+    onNote: (text) => say(`  Note: ${text}\n`),
     ...(failpoint && { failpoint }),
   });
 }

@@ -1,7 +1,7 @@
 // Carries out the steps of a plan in their order. Each can be done again after a crash; a failure ends it, and the next
 // install or uninstall goes on from what is then on the host.
 import { posix } from 'node:path';
-import { HoldfastError } from '../../lib/errors.ts';
+import { describeError, HoldfastError } from '../../lib/errors.ts';
 import type { Failpoint } from '../../lib/failpoint.ts';
 import { runCommand } from '../host/command.ts';
 import type { HostFiles } from '../host/host-files.ts';
@@ -32,6 +32,8 @@ export interface ExecuteOptions {
   readonly signal: AbortSignal;
   /** Told before each step. */
   readonly onStep: (step: Step) => void;
+  /** Told of a step that failed without being a reason to stop. */
+  readonly onNote: (text: string) => void;
   /** For crash tests: passed before the first step (0) and after each. */
   readonly failpoint?: Failpoint;
 }
@@ -44,7 +46,8 @@ const MANIFEST_MODE = 0o600;
 /** Folders of drop-ins and of links that the last file of ours left empty. */
 const EMPTY_FOLDER = /\.(?:service\.d|wants)$/;
 
-async function perform(step: Step, { files, systemd, actions, program, signal }: ExecuteOptions): Promise<void> {
+async function perform(step: Step, options: ExecuteOptions): Promise<void> {
+  const { files, systemd, actions, program, signal, onNote } = options;
   switch (step.do) {
     case 'record':
       await files.makeDirectory(LAYOUT.state, STATE_MODE);
@@ -66,7 +69,12 @@ async function perform(step: Step, { files, systemd, actions, program, signal }:
     case 'run':
       if (systemd === undefined) throw new HoldfastError('BUG', `${step.program} must not run for another root`);
       if (step.program === 'systemctl') return await systemd.call(step.args, signal);
-      await runCommand(step.program, step.args, { timeoutMs: COMMAND_TIMEOUT_MS, signal });
+      try {
+        await runCommand(step.program, step.args, { timeoutMs: COMMAND_TIMEOUT_MS, signal });
+      } catch (error) {
+        if (step.otherwise === undefined || !(error instanceof HoldfastError) || signal.aborted) throw error;
+        onNote(`${step.otherwise}: ${describeError(error)}`);
+      }
       return;
     case 'await-agent':
       return await actions.agentAnswers(signal);

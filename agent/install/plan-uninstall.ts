@@ -137,7 +137,9 @@ function planUnits(facts: InstallFacts): readonly Step[] {
 function planGroup(facts: InstallFacts): readonly Step[] {
   const file = takeBack(LAYOUT.sysusers, facts);
   const goes = facts.isLive && facts.hasGroup && facts.manifest?.madeGroup === true;
-  return goes ? [...file, { do: 'run', program: 'groupdel', args: [GROUP] }] : file;
+  // Somebody may have made it the primary group of a user.
+  const otherwise = `the group ${GROUP} stays`;
+  return goes ? [...file, { do: 'run', program: 'groupdel', args: [GROUP], otherwise }] : file;
 }
 
 function planTrees(facts: InstallFacts, keepState: boolean): readonly Step[] {

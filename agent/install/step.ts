@@ -24,7 +24,13 @@ export type Step =
   | { readonly do: 'remove'; readonly path: string; readonly before?: string; readonly note?: string }
   | { readonly do: 'remove-tree'; readonly path: string; readonly note?: string }
   /** systemctl, systemd-sysusers or groupdel. */
-  | { readonly do: 'run'; readonly program: string; readonly args: readonly string[] }
+  | {
+      readonly do: 'run';
+      readonly program: string;
+      readonly args: readonly string[];
+      /** What it means when the program fails, where that is no reason to stop. */
+      readonly otherwise?: string;
+    }
   /** Until it answers; for the kubelet, until it has run for a while with the endpoint. */
   | { readonly do: 'await-agent' | 'await-shim' }
   | { readonly do: 'await-kubelet'; readonly unit: string; readonly pointed: boolean }

@@ -7,6 +7,8 @@ import { openHostFiles } from '../../../agent/host/host-files.ts';
 import { openHostTree } from '../../../agent/host/host-tree.ts';
 import { findLoadedProgram, parseLoadedProgram } from '../../../agent/host/loaded-programs.ts';
 import { openSystemd, parseUnitProperties } from '../../../agent/host/systemd.ts';
+import { executeSteps } from '../../../agent/install/execute.ts';
+import type { Step } from '../../../agent/install/step.ts';
 
 const { signal } = new AbortController();
 
@@ -44,6 +46,41 @@ t.test('a program fails with its last words, or is not there', async (t) => {
   });
   await t.rejects(runCommand('no-such-program', [], { timeoutMs: 60_000 }), { code: 'PRECONDITION' });
   await t.rejects(runCommand('sleep', ['600'], { timeoutMs: 50 }), { message: /did not end within/ });
+});
+
+t.test('programs of /usr/sbin are found whatever the PATH of the caller says', async (t) => {
+  const before = process.env['PATH'];
+  t.teardown(() => {
+    process.env['PATH'] = before;
+  });
+  process.env['PATH'] = '/nowhere';
+  t.match(await runCommand('groupdel', ['--help'], { timeoutMs: 60_000 }), /^Usage: groupdel/);
+});
+
+t.test('a program that fails where its step says that this is no reason to stop', async (t) => {
+  const notes: string[] = [];
+  const never = (): Promise<void> => Promise.reject(new Error('not asked for'));
+  const execute = async (step: Step): Promise<void> =>
+    executeSteps([step], {
+      files: await openHostFiles(t.testdir({})),
+      systemd: openSystemd('/nowhere'),
+      actions: {
+        agentAnswers: never,
+        shimAnswers: never,
+        kubeletRuns: never,
+        releaseCpus: never,
+        dropLayers: never,
+      },
+      program: undefined,
+      signal,
+      onStep: () => {},
+      onNote: (text) => notes.push(text),
+    });
+  const step = { do: 'run', program: 'groupdel', args: ['no-such-group-of-ours'] } as const;
+  await t.rejects(execute(step), { code: 'HOST_FAILURE', message: /no-such-group-of-ours/ });
+  await execute({ ...step, otherwise: 'the group stays' });
+  await execute({ ...step, program: 'no-such-program', otherwise: 'the group stays' });
+  t.match(notes, [/^the group stays: .*no-such-group-of-ours/, /^the group stays: .*not installed/]);
 });
 
 /** Stands for systemctl where no systemd runs: writes down its arguments and answers for one unit. */

@@ -7,6 +7,7 @@ import { planInstall, stepsOf } from '../../../agent/install/plan-install.ts';
 import { planUninstall } from '../../../agent/install/plan-uninstall.ts';
 import { readInstallFacts } from '../../../agent/install/read-facts.ts';
 import { isIntact, readProgram } from '../../../agent/install/read-program.ts';
+import { HoldfastError } from '../../../lib/errors.ts';
 import { failpointFromEnvironment } from '../../../lib/failpoint.ts';
 
 /** Below a root directory nothing runs: a plan that waits for something there is wrong. */
@@ -19,7 +20,10 @@ const actions: HostActions = {
   dropLayers: never,
 };
 
-/** @returns how many steps there were */
+/**
+ * @returns how many steps there were
+ * @throws HoldfastError PRECONDITION naming what stands in the way, as the command does
+ */
 export async function installBelow(
   command: 'install' | 'uninstall',
   root: string,
@@ -33,7 +37,10 @@ export async function installBelow(
   const program = await readProgram(source);
   const isThere = await isIntact(files.locate(program.target), program);
   const plan = planInstall(facts, { ...program, isThere }, { kubelet: true, overwrite: false });
-  const steps = command === 'install' ? stepsOf(plan) : planUninstall(facts, { keepState: false }).steps;
+  const uninstall = planUninstall(facts, { keepState: false });
+  const [blocker] = command === 'install' ? plan.blockers : uninstall.blockers;
+  if (blocker !== undefined) throw new HoldfastError('PRECONDITION', `nothing was changed: ${blocker.text}`);
+  const steps = command === 'install' ? stepsOf(plan) : uninstall.steps;
   const failpoint = failpointFromEnvironment(environment);
   await executeSteps(steps, {
     files,
@@ -42,6 +49,9 @@ export async function installBelow(
     program,
     signal,
     onStep: () => {},
+    onNote: (text) => {
+      throw new Error(`nothing runs below a root directory: ${text}`);
+    },
     ...(failpoint && { failpoint }),
   });
   return steps.length;

@@ -108,6 +108,7 @@ t.test('a file that somebody changed is named and stays', async (t) => {
   await installBelow('install', root, from);
   const unit = join(root, 'etc/systemd/system/holdfast-agent.service');
   await writeFile(unit, '# mine\n');
-  await installBelow('install', root, from);
+  const named = { code: 'PRECONDITION', message: /\/etc\/systemd\/system\/holdfast-agent\.service was changed/ };
+  await t.rejects(installBelow('install', root, from), named);
   t.equal(await readFile(unit, 'utf8'), '# mine\n');
 });
