@@ -144,7 +144,7 @@ async function kubeletRuns(host: InstallHost, unit: string, pointed: boolean, si
     signal,
   );
   if (!steady) throw new HoldfastError('HOST_FAILURE', `${unit} does not stay up; journalctl -u ${unit} says why`);
-  const facts = await readKubeletFacts(tree, signal);
+  const facts = await readKubeletFacts(tree, signal, systemd);
   if (facts?.pid !== undefined && facts.pointed === pointed) return;
   const uses = facts?.pointed === true ? 'still uses the shim' : 'does not use the shim';
   throw new HoldfastError('HOST_FAILURE', `${unit} runs, but ${facts?.pid === undefined ? 'has no kubelet' : uses}`);

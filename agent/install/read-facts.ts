@@ -88,7 +88,7 @@ export async function readInstallFacts(options: FactsOptions): Promise<InstallFa
   const { files, tree, systemd, configuredRuntime, signal } = options;
   const record = await files.look(LAYOUT.manifest);
   const manifest = parseManifest(LAYOUT.manifest, record?.kind === 'file' ? record.text : undefined);
-  const kubelet = await readKubeletFacts(tree, signal);
+  const kubelet = await readKubeletFacts(tree, signal, systemd);
   const paths = new Map<string, HostPath>();
   for (const path of new Set(pathsOfInterest(manifest, kubelet))) {
     const found = await files.look(path);

@@ -6,6 +6,7 @@ import { type KubeletFlags, parseKubeletFlags } from '../cluster/kubelet-flags.t
 import { mergeKubeletConfig } from '../cluster/kubelet-merge.ts';
 import type { HostText, HostTree } from '../host/host-tree.ts';
 import { type HostProcess, listProcesses } from '../host/procfs.ts';
+import type { Systemd } from '../host/systemd.ts';
 import { type EmbeddedKubelet, type KubeletFacts, socketOfEndpoint, UNIT_DROP_IN } from './kubelet-facts.ts';
 import { LAYOUT } from './layout.ts';
 import { ENDPOINT_FLAG } from './plan-kubelet.ts';
@@ -102,14 +103,27 @@ async function withoutOurs(
   return isPointedAnyway || !(hasDropIn || isKubelet) ? words : words.slice(0, -1);
 }
 
+/** A kubelet that moves itself into another cgroup (kubeletCgroups) is still the main process of its unit. */
+async function unitOfMain(pid: number, systemd: Systemd | undefined, signal: AbortSignal): Promise<string | undefined> {
+  return (await systemd?.stateOf(KUBELET_UNIT, signal))?.mainPid === pid ? KUBELET_UNIT : undefined;
+}
+
 /**
+ * @param systemd - undefined where it does not run, or cannot be asked
  * @returns undefined when the host has no kubelet, neither running nor as a unit
  * @throws HoldfastError HOST_FAILURE naming what cannot be read
  */
-export async function readKubeletFacts(tree: HostTree, signal: AbortSignal): Promise<KubeletFacts | undefined> {
+export async function readKubeletFacts(
+  tree: HostTree,
+  signal: AbortSignal,
+  systemd?: Systemd,
+): Promise<KubeletFacts | undefined> {
   const processes = await listProcesses(tree, signal);
   const kubelet = await findKubelet(tree, processes);
-  const service = kubelet === undefined ? undefined : await serviceOf(tree, kubelet.pid);
+  const service =
+    kubelet === undefined
+      ? undefined
+      : ((await serviceOf(tree, kubelet.pid)) ?? (await unitOfMain(kubelet.pid, systemd, signal)));
   const embedded = embeddedIn(service, kubelet === undefined ? processes : []);
   const name = kubelet === undefined ? KUBELET_UNIT : service;
   const base = name === undefined ? undefined : await readUnit(tree, name, false);

@@ -1,6 +1,7 @@
 // Finding out how a host's kubelet is started, from copies of what hosts have in /etc, /usr, /var and /proc.
 import t, { type Test } from 'tap';
 import { openHostTree } from '../../../agent/host/host-tree.ts';
+import type { Systemd } from '../../../agent/host/systemd.ts';
 import { ENDPOINT_FLAG } from '../../../agent/install/plan-kubelet.ts';
 import { readKubeletFacts } from '../../../agent/install/read-kubelet.ts';
 
@@ -195,6 +196,17 @@ t.test('distributions that bring the kubelet along', async (t) => {
     },
   });
   t.match(rke2, { embedded: 'RKE2' });
+});
+
+t.test('a kubelet that moved itself into another cgroup is still the main process of its unit', async (t) => {
+  const proc = { 812: { cmdline: cmdline('/usr/bin/kubelet'), cgroup: '0::/kubelet\n' } };
+  const tree = await openHostTree(t.testdir({ usr: kubeadmUnit, proc }));
+  const systemd = (mainPid: number): Systemd => ({
+    call: () => Promise.reject(new Error('nothing is to be changed')),
+    stateOf: () => Promise.resolve({ active: 'active', mainPid, restarts: 0 }),
+  });
+  t.match(await readKubeletFacts(tree, signal, systemd(812)), { pid: 812, unit: { name: 'kubelet.service' } });
+  t.match(await readKubeletFacts(tree, signal, systemd(813)), { pid: 812, unit: undefined }, 'another one');
 });
 
 t.test('a kubelet that nobody manages, and a host without one', async (t) => {
