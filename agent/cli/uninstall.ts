@@ -142,7 +142,7 @@ async function uninstall(options: UninstallCommandOptions): Promise<void> {
   const signal = interruptSignal();
   const host = await openInstallHost(root, loadConfigOrDefaults);
   const facts = await factsOf(host, signal);
-  const hasFiles = facts.manifest !== undefined || facts.paths.has(LAYOUT.programs) || facts.paths.has(LAYOUT.state);
+  const hasFiles = facts.manifest !== undefined || facts.paths.has(LAYOUT.state);
   const plan = planUninstall(facts, options);
   const changes = plan.steps.some(({ do: what }) => what !== 'release-cpus' && what !== 'drop-layers');
   if (!hasFiles && !changes) {

@@ -69,6 +69,11 @@ export async function digestProgram(root: string, files: readonly ProgramFile[])
   return hash.digest('hex').slice(0, DIGEST_LENGTH);
 }
 
+/** Whether a folder is a copy that was not finished. */
+export function isPartialName(name: string): boolean {
+  return /^\.\d+\.partial$/.test(name);
+}
+
 /**
  * Copies the files to a directory that then exists as a whole. What an interrupted copy left is replaced; a directory of
  * that name too.
@@ -78,7 +83,7 @@ export async function copyProgram(from: string, files: readonly ProgramFile[], t
   try {
     await mkdir(dirname(to), { recursive: true, mode: 0o755 });
     for (const name of await readdir(dirname(to))) {
-      if (/^\.\d+\.partial$/.test(name)) await rm(join(dirname(to), name), { recursive: true, force: true });
+      if (isPartialName(name)) await rm(join(dirname(to), name), { recursive: true, force: true });
     }
     for (const directory of new Set(files.map(({ path }) => dirname(path)))) {
       await mkdir(join(partial, directory), { recursive: true, mode: 0o755 });

@@ -66,6 +66,8 @@ async function perform(step: Step, options: ExecuteOptions): Promise<void> {
       return;
     case 'remove-tree':
       return await files.removeTree(step.path);
+    case 'remove-empty':
+      return await files.removeEmpty(step.path);
     case 'run':
       if (systemd === undefined) throw new HoldfastError('BUG', `${step.program} must not run for another root`);
       if (step.program === 'systemctl') return await systemd.call(step.args, signal);

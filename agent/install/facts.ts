@@ -15,8 +15,12 @@ export interface InstallFacts {
   readonly isLive: boolean;
   /** What is at the paths of ours, by path; absent where there is nothing. */
   readonly paths: ReadonlyMap<string, HostPath>;
-  /** Folders of programs, by name, in /opt/holdfast. */
+  /** Folders of programs of ours, by name, in /opt/holdfast. */
   readonly programs: readonly string[];
+  /** Copies in /opt/holdfast that were cut short, by name. */
+  readonly unfinished: readonly string[];
+  /** What else is in /opt/holdfast, by name: not ours to remove. */
+  readonly foreign: readonly string[];
   readonly manifest: Manifest | undefined;
   /** Texts of systemd/ by file name, of the programs that are or were in use, by folder. */
   readonly units: ReadonlyMap<string, ReadonlyMap<string, string>>;

@@ -161,10 +161,24 @@ function planTrees(facts: InstallFacts, keepState: boolean): readonly Step[] {
     ...(facts.isLive && isThere(LAYOUT.run) ? [{ do: 'remove-tree', path: LAYOUT.run, note: 'sockets' } as const] : []),
     ...(!keepState && isThere(LAYOUT.configuration) ? [configuration] : []),
     ...(isOurCommand ? [{ do: 'remove', path: LAYOUT.command } as const] : []),
-    ...(isThere(LAYOUT.programs) ? [{ do: 'remove-tree', path: LAYOUT.programs, note: 'the program' } as const] : []),
+    ...planPrograms(facts),
     // At last, because the manifest is in it: it names the runtime, for whoever has to finish this.
     ...state,
   ];
+}
+
+/** What of /opt/holdfast is ours; what people put there stays, and is named. */
+function planPrograms({ paths, programs, unfinished, foreign }: InstallFacts): readonly Step[] {
+  if (paths.get(LAYOUT.programs)?.kind !== 'directory') return [];
+  const ours: readonly Step[] = [
+    ...(paths.get(LAYOUT.current)?.kind === 'link' ? [{ do: 'remove', path: LAYOUT.current } as const] : []),
+    ...[...unfinished, ...programs].map(
+      (name) => ({ do: 'remove-tree', path: `${LAYOUT.programs}/${name}`, note: 'the program' }) as const,
+    ),
+  ];
+  if (foreign.length > 0 && ours.length === 0) return [];
+  const note = foreign.length === 0 ? {} : { note: `it stays, with what is not ours: ${foreign.join(', ')}` };
+  return [...ours, { do: 'remove-empty', path: LAYOUT.programs, ...note }];
 }
 
 /** The runtime that the kubelet uses without us. */

@@ -13,6 +13,16 @@ export const PROGRAM_ENTRIES = [
   'systemd',
 ] as const;
 
+/** Whether something at the top of a program's folder belongs to a program. */
+export function isProgramEntry(name: string): boolean {
+  return name === 'node_modules' || PROGRAM_ENTRIES.some((entry) => entry === name);
+}
+
+/** Whether a folder is named as those of installed programs: version and digest. */
+export function isProgramName(name: string): boolean {
+  return /^[A-Za-z0-9.+_-]{1,64}-[0-9a-f]{12}$/.test(name);
+}
+
 /** The parts of a package.json that say what it needs. */
 export interface PackageNeeds {
   readonly dependencies?: Readonly<Record<string, string>>;

@@ -3,11 +3,13 @@ import { parseGroupId } from '../host/groups.ts';
 import type { HostFiles, HostPath } from '../host/host-files.ts';
 import type { HostTree } from '../host/host-tree.ts';
 import { findLoadedProgram } from '../host/loaded-programs.ts';
+import { isPartialName } from '../host/program-tree.ts';
 import type { Systemd } from '../host/systemd.ts';
 import type { InstallFacts, ServiceFacts } from './facts.ts';
 import { CONFIG_DROP_IN, type KubeletFacts, UNIT_DROP_IN } from './kubelet-facts.ts';
 import { AGENT_UNIT, GROUP, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT, WANTS } from './layout.ts';
 import { type Manifest, parseManifest } from './manifest.ts';
+import { isProgramEntry, isProgramName } from './program-files.ts';
 import { readKubeletFacts } from './read-kubelet.ts';
 import { UNIT_TEXTS } from './wanted.ts';
 
@@ -83,6 +85,28 @@ async function readServices({ systemd, tree, signal }: FactsOptions): Promise<Re
   return services;
 }
 
+/** By its content: a program, or what an interrupted removal left of one. */
+async function isProgram(files: HostFiles, path: string): Promise<boolean> {
+  if ((await files.look(path))?.kind !== 'directory') return false;
+  if ((await files.look(`${path}/bin/holdfast`))?.kind === 'file') return true;
+  return (await files.list(path)).every((name) => isProgramEntry(name));
+}
+
+/** What is in /opt/holdfast. People put things of their own there, and run installations from there. */
+async function readPrograms(files: HostFiles): Promise<Pick<InstallFacts, 'programs' | 'unfinished' | 'foreign'>> {
+  const programs: string[] = [];
+  const unfinished: string[] = [];
+  const foreign: string[] = [];
+  for (const name of await files.list(LAYOUT.programs)) {
+    const path = `${LAYOUT.programs}/${name}`;
+    if (path === LAYOUT.current) continue;
+    if (isPartialName(name)) unfinished.push(name);
+    else if (isProgramName(name) && (await isProgram(files, path))) programs.push(name);
+    else foreign.push(name);
+  }
+  return { programs, unfinished, foreign };
+}
+
 /** @throws HoldfastError DAMAGED for a manifest that is not ours, HOST_FAILURE naming what cannot be read */
 export async function readInstallFacts(options: FactsOptions): Promise<InstallFacts> {
   const { files, tree, systemd, configuredRuntime, signal } = options;
@@ -98,7 +122,7 @@ export async function readInstallFacts(options: FactsOptions): Promise<InstallFa
   return {
     isLive: systemd !== undefined,
     paths,
-    programs: (await files.list(LAYOUT.programs)).filter((name) => name !== 'current' && !name.startsWith('.')),
+    ...(await readPrograms(files)),
     manifest,
     units: await readUnitsOf(files, programsInUse(paths.get(LAYOUT.current), manifest)),
     hasGroup: parseGroupId(groups?.text ?? '', GROUP) !== undefined,

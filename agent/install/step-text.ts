@@ -35,6 +35,8 @@ export function titleOf(step: Step): string {
       return `remove ${step.path}`;
     case 'remove-tree':
       return `remove ${step.path} and all that is in it`;
+    case 'remove-empty':
+      return `remove ${step.path} if nothing is left in it`;
     case 'run':
       return `run ${step.program} ${step.args.join(' ')}`;
     case 'await-agent':

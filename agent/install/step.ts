@@ -23,6 +23,8 @@ export type Step =
   | { readonly do: 'link'; readonly path: string; readonly target: string; readonly before?: string }
   | { readonly do: 'remove'; readonly path: string; readonly before?: string; readonly note?: string }
   | { readonly do: 'remove-tree'; readonly path: string; readonly note?: string }
+  /** Only when nothing is in it. */
+  | { readonly do: 'remove-empty'; readonly path: string; readonly note?: string }
   /** systemctl, systemd-sysusers or groupdel. */
   | {
       readonly do: 'run';

@@ -112,3 +112,22 @@ t.test('a file that somebody changed is named and stays', async (t) => {
   await t.rejects(installBelow('install', root, from), named);
   t.equal(await readFile(unit, 'utf8'), '# mine\n');
 });
+
+t.test('what people have in the folder of the programs stays', async (t) => {
+  const from = source(t, '1.0.0');
+  const root = await host(t, 'host');
+  const programs = join(root, 'opt/holdfast');
+  await mkdir(join(programs, 'mydata'), { recursive: true });
+  await mkdir(join(programs, 'data-0123456789ab'));
+  await mkdir(join(programs, '.77.partial'));
+  const foreign = ['opt/holdfast/data-0123456789ab/file', 'opt/holdfast/mydata/file', 'opt/holdfast/notes.txt'];
+  for (const path of foreign) await writeFile(join(root, path), 'mine\n');
+  const before = await contents(root);
+  await installBelow('install', root, from);
+  t.match(await contents(root), before, 'installing leaves it');
+  t.equal(await installBelow('install', root, from), 0, 'it is nothing to do, either');
+  await installBelow('uninstall', root, from);
+  t.strictSame(await contents(root), before, 'uninstalling, too');
+  t.strictSame((await readdir(programs)).sort(), ['data-0123456789ab', 'mydata', 'notes.txt']);
+  t.equal(await installBelow('uninstall', root, from), 0);
+});

@@ -113,6 +113,8 @@ export class ModelledHost {
       isLive: true,
       paths: this.paths,
       programs: [...this.programs],
+      unfinished: [],
+      foreign: [],
       manifest: record?.kind === 'file' ? (JSON.parse(record.text) as Manifest) : undefined,
       units: new Map([...this.#units].filter(([path]) => this.programs.has(posix.basename(path)))),
       hasGroup: this.#hasGroup,
@@ -149,6 +151,9 @@ export class ModelledHost {
         break;
       case 'remove-tree':
         this.#removeTree(step.path);
+        break;
+      case 'remove-empty':
+        if (this.programs.size === 0) this.paths.delete(step.path);
         break;
       case 'run':
         this.#run(step.program, step.args);
