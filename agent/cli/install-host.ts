@@ -175,12 +175,18 @@ export function hostActions(host: InstallHost, onDetail: (text: string) => void)
   };
 }
 
-/** Ends waits when a person or systemd asks the command to end; what was begun is completed by running it again. */
+/**
+ * Ends waits when a person or systemd asks the command to end, or the terminal goes; what was begun is completed by
+ * running it again. From then on the command goes on without whoever read what it prints: a kubelet that was pointed has
+ * to be pointed back all the same.
+ */
 export function interruptSignal(): AbortSignal {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   const controller = new AbortController();
   const abort = (): void => {
     controller.abort(new HoldfastError('DEADLINE', 'interrupted; run the command again to complete what was begun'));
   };
-  process.once('SIGINT', abort).once('SIGTERM', abort);
+  // Of a terminal that goes the kernel tells, and then the shell: the second time must not end what the first began.
+  process.once('SIGINT', abort).once('SIGTERM', abort).on('SIGHUP', abort);
   return controller.signal;
 }
