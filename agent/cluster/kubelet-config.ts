@@ -2,6 +2,7 @@
 import { posix } from 'node:path';
 import { HoldfastError } from '../../lib/errors.ts';
 import type { HostText, HostTree } from '../host/host-tree.ts';
+import { parseMemberships } from '../host/process-cgroup.ts';
 import { type HostProcess, listProcesses } from '../host/procfs.ts';
 import { type KubeletFlags, parseKubeletFlags } from './kubelet-flags.ts';
 import { type KubeletConfig, mergeKubeletConfig } from './kubelet-merge.ts';
@@ -13,20 +14,40 @@ const DROP_IN_SUFFIX = '.conf';
 const MAX_DROP_INS = 1000;
 const MAX_DEPTH = 16;
 
+/** Anybody may give a program that name: real, effective, saved and file system user have to be root's. */
+async function isOfRoot(tree: HostTree, pid: number): Promise<boolean> {
+  const status = await tree.readText(`/proc/${pid}/status`);
+  const users = /^Uid:\s*(.*)$/m.exec(status?.text ?? '')?.[1];
+  // A copy of a machine may lack the file.
+  return users === undefined || users.split(/\s+/).every((user) => user === '0');
+}
+
+/** Whether systemd runs it as a service of the system; user.slice holds what people start. */
+async function isOfService(tree: HostTree, pid: number): Promise<boolean> {
+  const cgroup = await tree.readText(`/proc/${pid}/cgroup`);
+  return parseMemberships(cgroup?.text ?? '').some(
+    ({ path }) => path.split('/').some((part) => part.endsWith('.service')) && !path.startsWith('/user.slice/'),
+  );
+}
+
 /**
- * The kubelet of the host: of several, the first that has the mount namespace of process 1. Others run in containers
- * (nodes of a test cluster): the files that they name are not the host's.
+ * The kubelet of the host: root's, with the mount namespace of process 1, of several the first that is a service. Others
+ * run in containers (nodes of a test cluster), where the files that they name are not the host's.
  */
 export async function findKubelet(tree: HostTree, processes: readonly HostProcess[]): Promise<HostProcess | undefined> {
   const host = await tree.readLink('/proc/1/ns/mnt');
+  let first: HostProcess | undefined;
   for (const process of processes) {
     const named = process.name === 'kubelet' || posix.basename(process.arguments[0] ?? '') === 'kubelet';
     if (!named) continue;
     const own = await tree.readLink(`/proc/${process.pid}/ns/mnt`);
     // A copy of a machine has no namespaces, and without privileges they may not be read.
-    if (host === undefined || own === undefined || own === host) return process;
+    if (host !== undefined && own !== undefined && own !== host) continue;
+    if (!(await isOfRoot(tree, process.pid))) continue;
+    if (await isOfService(tree, process.pid)) return process;
+    first ??= process;
   }
-  return undefined;
+  return first;
 }
 
 /** The drop-ins below a directory, in the order in which the kubelet walks it. */

@@ -72,6 +72,24 @@ await t.test("kubelets in containers are not the host's", async (t) => {
   t.equal(await readKubeletConfig(treeOf(files, links), signal), undefined);
 });
 
+await t.test('a process that somebody else calls a kubelet is none; of several the service counts', async (t) => {
+  const users = (user: number): string => `Name:\tkubelet\nUid:\t${user}\t0\t0\t0\n`;
+  const files = new Map([
+    ['/proc/4/cmdline', cmdline('kubelet', '--reserved-cpus=4')],
+    ['/proc/4/status', users(1000)],
+    ['/proc/5/cmdline', cmdline('kubelet', '--reserved-cpus=5')],
+    ['/proc/5/status', users(0)],
+    ['/proc/5/cgroup', '0::/user.slice/user-0.slice/user@0.service/app.slice/x.scope\n'],
+  ]);
+  t.equal((await readKubeletConfig(treeOf(files), signal))?.pid, 5);
+  files.set('/proc/6/cmdline', cmdline('/usr/bin/kubelet')).set('/proc/6/status', users(0));
+  files.set('/proc/6/cgroup', '0::/system.slice/kubelet.service\n');
+  t.equal((await readKubeletConfig(treeOf(files), signal))?.pid, 6);
+  files.delete('/proc/5/cmdline');
+  files.delete('/proc/6/cmdline');
+  t.equal(await readKubeletConfig(treeOf(files), signal), undefined);
+});
+
 await t.test('files that are absent or damaged', async (t) => {
   const absent = treeOf(new Map([['/proc/3/cmdline', cmdline('kubelet', '--config', '/k.yaml')]]));
   await t.rejects(readKubeletConfig(absent, signal), {
