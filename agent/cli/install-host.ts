@@ -12,7 +12,7 @@ import { type HostFiles, openHostFiles } from '../host/host-files.ts';
 import { type HostTree, openHostTree } from '../host/host-tree.ts';
 import { isSystemdBooted, openSystemd, type Systemd } from '../host/systemd.ts';
 import { dropLeasedLayers } from '../install/drop-layers.ts';
-import type { HostActions } from '../install/execute.ts';
+import { type HostActions, STATE_MODE } from '../install/execute.ts';
 import type { InstallFacts } from '../install/facts.ts';
 import { LAYOUT } from '../install/layout.ts';
 import { readInstallFacts } from '../install/read-facts.ts';
@@ -83,6 +83,12 @@ export async function openHost(root: string, isLive: boolean, load = loadConfig)
     systemd: isLive && (await isSystemdBooted()) ? openSystemd() : undefined,
     loaded: await load(paths),
   };
+}
+
+/** The file that keeps two installations from working on one root at a time; its directory is made. */
+export async function installLock({ files }: InstallHost): Promise<string> {
+  await files.makeDirectory(LAYOUT.state, STATE_MODE);
+  return await files.locateInside(LAYOUT.lock);
 }
 
 /** The socket that the configuration names; undefined when nothing is configured yet. */

@@ -1,6 +1,4 @@
 // `holdfast install`: puts the program, its units and the kubelet's pointer in place, or brings them up to date.
-import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { Command } from 'commander';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 import { failpointFromEnvironment } from '../../lib/failpoint.ts';
@@ -20,6 +18,7 @@ import {
   factsOf,
   hostActions,
   type InstallHost,
+  installLock,
   interruptSignal,
   openInstallHost,
   programRoot,
@@ -189,8 +188,7 @@ async function install(options: InstallCommandOptions): Promise<void> {
     await show(host, first, signal);
     return;
   }
-  const lock = host.files.locate(LAYOUT.lock);
-  await mkdir(dirname(lock), { recursive: true, mode: 0o700 });
+  const lock = await installLock(host);
   const isDone = await withFileLock(lock, LOCK_WAIT_MS, async () => {
     const last = await plan();
     if (!(await show(host, last, signal))) return false;

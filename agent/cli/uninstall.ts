@@ -1,6 +1,4 @@
 // `holdfast uninstall`: says what would be lost, asks, points the kubelet back, and removes what was installed.
-import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { create } from '@bufbuild/protobuf';
 import { Command } from 'commander';
@@ -20,6 +18,7 @@ import {
   factsOf,
   hostActions,
   type InstallHost,
+  installLock,
   interruptSignal,
   openInstallHost,
   withRuntime,
@@ -157,8 +156,7 @@ async function uninstall(options: UninstallCommandOptions): Promise<void> {
     return;
   }
   await confirm(yes, signal);
-  const lock = host.files.locate(LAYOUT.lock);
-  await mkdir(dirname(lock), { recursive: true, mode: 0o700 });
+  const lock = await installLock(host);
   await withFileLock(lock, LOCK_WAIT_MS, async () => {
     const last = planUninstall(await factsOf(host, signal), options);
     requireNoBlockers(last.blockers);

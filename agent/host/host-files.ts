@@ -1,8 +1,9 @@
 // Files of the host that people and other programs rely on: read with their mode, replaced as a whole and durably,
 // links switched in one step. Nothing leads out of the root directory.
-import { lstat, mkdir, open, readdir, readlink, realpath, rename, rm, rmdir, symlink, unlink } from 'node:fs/promises';
+import { lstat, open, readdir, readlink, realpath, rename, rm, rmdir, symlink, unlink } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { HoldfastError, isErrno } from '../../lib/errors.ts';
+import { makeFolders } from './make-folders.ts';
 
 /** What is at a path. A link is not followed. */
 export type HostPath =
@@ -14,8 +15,13 @@ export type HostPath =
 
 export interface HostFiles {
   readonly root: string;
-  /** Where a path of the host is for this process. */
+  /** Where a path of the host is for this process; for reading. */
   locate(path: string): string;
+  /**
+   * As locate, for those who write there themselves.
+   * @throws HoldfastError HOST_FAILURE when a link leads out of the root directory
+   */
+  locateInside(path: string): Promise<string>;
   /** undefined when there is nothing. */
   look(path: string): Promise<HostPath | undefined>;
   /** The names in a directory, sorted; empty when there is none. */
@@ -42,6 +48,15 @@ function failure(path: string, what: string, cause: unknown): HoldfastError {
   return new HoldfastError('HOST_FAILURE', `${path} cannot be ${what}`, { cause });
 }
 
+async function isLink(path: string): Promise<boolean> {
+  try {
+    return (await lstat(path)).isSymbolicLink();
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return false;
+    throw error;
+  }
+}
+
 async function syncDirectory(path: string): Promise<void> {
   await using directory = await open(path, 'r');
   await directory.sync();
@@ -64,28 +79,37 @@ export async function openHostFiles(root: string): Promise<HostFiles> {
   const requireInside = async (path: string): Promise<void> => {
     if (base === sep) return;
     for (let at = dirname(locate(path)); at.length > base.length; at = dirname(at)) {
-      let real: string;
+      let real: string | undefined;
       try {
         real = await realpath(at);
       } catch (error) {
-        if (isErrno(error, 'ENOENT')) continue;
-        throw error;
+        if (!isErrno(error, 'ENOENT')) throw error;
+        // A link to a directory of the image that this machine does not have leads out just as well.
+        if (!(await isLink(at))) continue;
       }
-      if (real === base || real.startsWith(base + sep)) return;
+      if (real === base || real?.startsWith(base + sep) === true) return;
       throw new HoldfastError('HOST_FAILURE', `${path} leads out of the root directory ${root}`);
     }
   };
 
-  const change = async (path: string, what: string, work: (absolute: string) => Promise<void>): Promise<void> => {
+  const locateInside = async (path: string): Promise<string> => {
     try {
       await requireInside(path);
-      await work(locate(path));
+    } catch (cause) {
+      throw failure(path, 'located', cause);
+    }
+    return locate(path);
+  };
+
+  const change = async (path: string, what: string, work: (absolute: string) => Promise<void>): Promise<void> => {
+    try {
+      await work(await locateInside(path));
     } catch (cause) {
       throw failure(path, what, cause);
     }
   };
 
-  const makeParent = (absolute: string) => mkdir(dirname(absolute), { recursive: true, mode: 0o755 });
+  const makeParent = (absolute: string) => makeFolders(dirname(absolute), 0o755);
 
   /** Puts something under a temporary name in its place. */
   const replace = async (absolute: string, make: (temporary: string) => Promise<void>): Promise<void> => {
@@ -113,6 +137,7 @@ export async function openHostFiles(root: string): Promise<HostFiles> {
   return {
     root,
     locate,
+    locateInside,
     look: async (path) => {
       try {
         const stats = await lstat(locate(path));
@@ -149,7 +174,7 @@ export async function openHostFiles(root: string): Promise<HostFiles> {
     makeDirectory: (path, mode) =>
       change(path, 'made', async (absolute) => {
         await makeParent(absolute);
-        await mkdir(absolute, { recursive: true, mode });
+        await makeFolders(absolute, mode);
       }),
     remove: (path) => change(path, 'removed', (absolute) => unlessAbsent(unlink(absolute))),
     removeEmpty: (path) =>

@@ -1,11 +1,12 @@
 // A program as a tree of files: listed, told apart by its content, copied as a whole. An unfinished copy never has the
 // name of a finished one.
 import { createHash } from 'node:crypto';
-import { chmod, copyFile, lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, copyFile, lstat, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { HoldfastError, isErrno } from '../../lib/errors.ts';
 import { runCommand } from './command.ts';
 import { mapBounded } from './host-tree.ts';
+import { makeFolders } from './make-folders.ts';
 
 export interface ProgramFile {
   /** Relative to the tree, with slashes. */
@@ -81,12 +82,12 @@ export function isPartialName(name: string): boolean {
 export async function copyProgram(from: string, files: readonly ProgramFile[], to: string): Promise<void> {
   const partial = join(dirname(to), `.${process.pid}.partial`);
   try {
-    await mkdir(dirname(to), { recursive: true, mode: 0o755 });
+    await makeFolders(dirname(to), 0o755);
     for (const name of await readdir(dirname(to))) {
       if (isPartialName(name)) await rm(join(dirname(to), name), { recursive: true, force: true });
     }
     for (const directory of new Set(files.map(({ path }) => dirname(path)))) {
-      await mkdir(join(partial, directory), { recursive: true, mode: 0o755 });
+      await makeFolders(join(partial, directory), 0o755);
     }
     await mapBounded(files, AT_ONCE, async ({ path, executable }) => {
       const target = join(partial, path);

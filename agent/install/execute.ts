@@ -40,7 +40,7 @@ export interface ExecuteOptions {
 
 const COMMAND_TIMEOUT_MS = 60_000;
 /** 0700: the manifest holds what was in other programs' files. */
-const STATE_MODE = 0o700;
+export const STATE_MODE = 0o700;
 const MANIFEST_MODE = 0o600;
 
 /** Folders of drop-ins and of links that the last file of ours left empty. */
@@ -55,7 +55,7 @@ async function perform(step: Step, options: ExecuteOptions): Promise<void> {
     case 'copy-program':
       if (program === undefined) throw new HoldfastError('BUG', 'there is no program to be copied');
       await files.makeDirectory(LAYOUT.programs, 0o755);
-      return await copyProgram(step.from, program.files, files.locate(step.to));
+      return await copyProgram(step.from, program.files, await files.locateInside(step.to));
     case 'write':
       return await files.write(step.path, step.text, step.mode);
     case 'link':

@@ -1,7 +1,7 @@
 // `holdfast install` and `uninstall` as commands, below a root directory: what they print, what they leave, and that the
 // copied program is whole.
 import { execFile } from 'node:child_process';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
@@ -91,4 +91,14 @@ t.test('a damaged manifest, a root that is not there', async (t) => {
   t.match(damaged.stderr, /install\.json is not a manifest[\s\S]*DAMAGED/);
   const missing = await holdfast('install', '--root', join(root, 'none'));
   t.match([missing.code, missing.stderr], [1, /NOT_FOUND/]);
+});
+
+t.test('a link of the image that leads to this machine: nothing is made there', async (t) => {
+  for (const path of ['opt/holdfast', 'var/lib/holdfast']) {
+    const base = t.testdir({ image: { opt: {}, var: { lib: {} } }, outside: {} });
+    await symlink(join(base, 'outside'), join(base, 'image', path));
+    const refused = await holdfast('install', '--root', join(base, 'image'));
+    t.match([refused.code, refused.stderr], [1, /leads out of the root directory[\s\S]*HOST_FAILURE/]);
+    t.strictSame(await readdir(join(base, 'outside')), []);
+  }
 });

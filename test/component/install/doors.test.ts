@@ -6,6 +6,7 @@ import { runCommand } from '../../../agent/host/command.ts';
 import { openHostFiles } from '../../../agent/host/host-files.ts';
 import { openHostTree } from '../../../agent/host/host-tree.ts';
 import { findLoadedProgram, parseLoadedProgram } from '../../../agent/host/loaded-programs.ts';
+import { copyProgram } from '../../../agent/host/program-tree.ts';
 import { openSystemd, parseUnitProperties } from '../../../agent/host/systemd.ts';
 import { executeSteps } from '../../../agent/install/execute.ts';
 import type { Step } from '../../../agent/install/step.ts';
@@ -38,6 +39,20 @@ t.test('nothing is written through a link that leads out of the root directory',
   await t.rejects(files.write('/etc/x', 'text', 0o644), { code: 'HOST_FAILURE', message: /leads out of the root/ });
   await t.rejects(files.removeTree('/etc/x'), { code: 'HOST_FAILURE' });
 });
+
+t.test(
+  'what others write is checked, too, also where a link leads to a directory that only the image has',
+  async (t) => {
+    const base = t.testdir({ image: { opt: {}, var: {} }, outside: {} });
+    const out = { code: 'HOST_FAILURE', message: /leads out of the root/ };
+    await symlink(join(base, 'outside'), join(base, 'image/opt/holdfast'));
+    await symlink('/only-the-image-has/this', join(base, 'image/var/lib'));
+    const files = await openHostFiles(join(base, 'image'));
+    await t.rejects(files.locateInside('/opt/holdfast/1.0.0'), out);
+    await t.rejects(files.makeDirectory('/var/lib/holdfast', 0o700), out);
+    t.equal(await files.locateInside('/usr/x'), join(base, 'image/usr/x'));
+  },
+);
 
 t.test('a program fails with its last words, or is not there', async (t) => {
   await t.rejects(runCommand('sh', ['-c', 'echo oh no >&2; exit 3'], { timeoutMs: 60_000 }), {
@@ -133,4 +148,19 @@ t.test('a directory that is there keeps its mode', async (t) => {
   await files.makeDirectory('/var', 0o700);
   t.equal((await stat(join(root, 'var'))).mode & 0o777, 0o755);
   t.equal((await stat(join(root, 'var/lib/holdfast'))).mode & 0o777, 0o700);
+});
+
+t.test('a directory that is made has its mode, and those above it are for everybody', async (t) => {
+  const root = t.testdir({ from: { bin: { holdfast: '' } } });
+  const files = await openHostFiles(root);
+  const mask = process.umask(0o077);
+  t.teardown(() => process.umask(mask));
+  await files.makeDirectory('/var/lib/holdfast', 0o700);
+  await files.write('/etc/systemd/system/x.service', '', 0o644);
+  await copyProgram(join(root, 'from'), [{ path: 'bin/holdfast', size: 0, executable: true }], join(root, 'opt/h/1'));
+  const modeOf = async (path: string): Promise<number> => (await stat(join(root, path))).mode & 0o777;
+  for (const path of ['var', 'var/lib', 'etc/systemd/system', 'opt', 'opt/h', 'opt/h/1', 'opt/h/1/bin']) {
+    t.equal(await modeOf(path), 0o755, path);
+  }
+  t.equal(await modeOf('var/lib/holdfast'), 0o700);
 });
