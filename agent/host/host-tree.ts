@@ -2,7 +2,7 @@
 // machine and any folder for a copy of another's. Nothing leads out of it.
 import { constants } from 'node:fs';
 import { open, readdir, readlink, realpath } from 'node:fs/promises';
-import { join, sep } from 'node:path';
+import { dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { HoldfastError, isErrno } from '../../lib/errors.ts';
 
 /** The content of one file, with the name that errors give it. */
@@ -49,6 +49,19 @@ function failure(path: string, what: string, cause: unknown): HoldfastError {
   return new HoldfastError('HOST_FAILURE', `${path} cannot be ${what}`, { cause });
 }
 
+/** As Linux has it. */
+const MAX_LINKS = 40;
+
+/** @returns undefined for what is no link */
+async function linkTarget(absolute: string): Promise<string | undefined> {
+  try {
+    return await readlink(absolute);
+  } catch (error) {
+    if (isErrno(error, 'EINVAL')) return undefined;
+    throw error;
+  }
+}
+
 /** Opening never waits: a FIFO in a copied tree would hold a thread for ever. */
 async function readBounded(absolute: string, path: string, limit: ReadLimit): Promise<HostText> {
   await using file = await open(absolute, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -83,13 +96,36 @@ export async function openHostTree(root: string): Promise<HostTree> {
     throw new HoldfastError('NOT_FOUND', `the root directory ${root} cannot be opened`, { cause });
   }
 
+  const isInside = (absolute: string): boolean => absolute === base || absolute.startsWith(base + sep);
+
+  /** Part by part, with absolute links meant as the machine means them whose tree this is. */
+  const follow = async (path: string): Promise<string> => {
+    const parts = relative(base, join(base, path)).split(sep);
+    let at = base;
+    for (let links = 0, part = parts.shift(); part !== undefined; part = parts.shift()) {
+      at = join(at, part);
+      if (!isInside(at)) break;
+      const target = await linkTarget(at);
+      if (target === undefined) continue;
+      links += 1;
+      if (links > MAX_LINKS) throw new HoldfastError('HOST_FAILURE', `${path} leads through over ${MAX_LINKS} links`);
+      at = isAbsolute(target) ? base : dirname(at);
+      parts.unshift(...target.split(sep));
+    }
+    if (isInside(at)) return at;
+    throw new HoldfastError('HOST_FAILURE', `${path} is a link that leads out of the root directory ${root}`);
+  };
+
   /** On this machine links may lead anywhere; in a copy they must stay inside it. */
   const locate = async (path: string): Promise<string> => {
     const absolute = join(base, path);
     if (base === sep) return absolute;
-    const real = await realpath(absolute);
-    if (real === base || real.startsWith(base + sep)) return real;
-    throw new HoldfastError('HOST_FAILURE', `${path} is a link that leads out of the root directory ${root}`);
+    // The quick way: a copy has thousands of files, and hardly an absolute link.
+    const real = await realpath(absolute).catch((error: unknown) => {
+      if (isErrno(error, 'ENOENT')) return undefined;
+      throw error;
+    });
+    return real !== undefined && isInside(real) ? real : await follow(path);
   };
 
   const unlessGone = async <Result>(path: string, what: string, work: () => Promise<Result>) => {

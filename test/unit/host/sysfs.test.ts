@@ -40,14 +40,28 @@ await t.test('texts, listings and links', async (t) => {
 await t.test('links that lead out of the root are refused', async (t) => {
   const outside = t.testdir({
     secret: { file: 'x' },
-    root: { absolute: t.fixture('symlink', '/etc/hostname'), relative: t.fixture('symlink', '../secret') },
+    root: { relative: t.fixture('symlink', '../secret'), back: t.fixture('symlink', '/a/../../secret'), a: {} },
   });
   const tree = await openHostTree(join(outside, 'root'));
   const refused = { code: 'HOST_FAILURE', message: /leads out of the root directory/ };
-  await t.rejects(tree.readText('/absolute'), refused);
+  await t.rejects(tree.readText('/back/file'), refused);
   await t.rejects(tree.readText('/relative/file'), refused);
   await t.rejects(tree.list('/relative'), refused);
   await t.rejects(tree.readText('/../secret/file'), refused, 'dots do not help');
+});
+
+await t.test('an absolute link means a path of the machine whose tree it is', async (t) => {
+  const link = (target: string) => t.fixture('symlink', target);
+  const root = t.testdir({
+    etc: { hostname: link('/usr/etc/hostname'), passwd: link('/etc/none'), loop: link('/etc/loop') },
+    usr: { etc: link('/data/./etc') },
+    data: { etc: { hostname: 'copied\n' } },
+  });
+  const tree = await openHostTree(root);
+  t.equal((await tree.readText('/etc/hostname'))?.text, 'copied\n');
+  t.strictSame(await tree.list('/usr/etc'), ['hostname']);
+  t.equal(await tree.readText('/etc/passwd'), undefined, 'and never one of this machine');
+  await t.rejects(tree.readText('/etc/loop'), { code: 'HOST_FAILURE' });
 });
 
 await t.test('what is not a small regular file', async (t) => {
