@@ -1,5 +1,6 @@
 // What `holdfast install`, `uninstall` and `doctor` share: the host opened for them, and how it is waited for.
 import { existsSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +11,7 @@ import { Admin, GetStatusRequestSchema } from '../../proto/gen/holdfast/admin/v1
 import { configPaths, type LoadedConfig, loadConfig } from '../config/load.ts';
 import { type HostFiles, openHostFiles } from '../host/host-files.ts';
 import { type HostTree, openHostTree } from '../host/host-tree.ts';
+import { withoutProcesses } from '../host/procfs.ts';
 import { isSystemdBooted, openSystemd, type Systemd } from '../host/systemd.ts';
 import { dropLeasedLayers } from '../install/drop-layers.ts';
 import { type HostActions, STATE_MODE } from '../install/execute.ts';
@@ -55,6 +57,12 @@ export function programRoot(): string {
   return found;
 }
 
+/** By what is there, so that no link and no second mount hides it. One that is absent is told of when it is opened. */
+async function isThisMachine(root: string): Promise<boolean> {
+  const [ours, other] = await Promise.all(['/', root].map((path) => stat(path).catch(() => undefined)));
+  return ours !== undefined && ours.dev === other?.dev && ours.ino === other.ino;
+}
+
 /**
  * @param root - undefined for this machine
  * @param load - how the configuration is loaded
@@ -67,6 +75,9 @@ export async function openInstallHost(root: string | undefined, load = loadConfi
       const remedy = 'start holdfast agent and holdfast cri-shim by other means, or prepare an image with --root';
       throw new HoldfastError('PRECONDITION', `systemd does not run this host; ${remedy}`);
     }
+  } else if (await isThisMachine(root)) {
+    const why = 'files of a machine that runs would be changed behind its services';
+    throw new HoldfastError('PRECONDITION', `--root ${root} is this machine: ${why}; leave --root out`);
   }
   return await openHost(root ?? '/', root === undefined, load);
 }
@@ -79,7 +90,8 @@ export async function openHost(root: string, isLive: boolean, load = loadConfig)
   return {
     root,
     files,
-    tree: await openHostTree(root),
+    // /proc of a root directory, where it is mounted, shows the processes of this machine.
+    tree: isLive ? await openHostTree(root) : withoutProcesses(await openHostTree(root)),
     systemd: isLive && (await isSystemdBooted()) ? openSystemd() : undefined,
     loaded: await load(paths),
   };

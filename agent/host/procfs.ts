@@ -121,3 +121,15 @@ export async function listProcesses(tree: HostTree, signal: AbortSignal): Promis
   });
   return processes.filter((process) => process !== undefined);
 }
+
+/** The tree as if no process ran in it. */
+export function withoutProcesses(tree: HostTree): HostTree {
+  const isOfProcess = (path: string): boolean => /^\/proc(?:\/|$)/.test(posix.normalize(path));
+  return {
+    ...tree,
+    readText: async (path, limit) => (isOfProcess(path) ? undefined : await tree.readText(path, limit)),
+    list: async (path) => (isOfProcess(path) ? undefined : await tree.list(path)),
+    listKinds: async (path) => (isOfProcess(path) ? undefined : await tree.listKinds(path)),
+    readLink: async (path) => (isOfProcess(path) ? undefined : await tree.readLink(path)),
+  };
+}
