@@ -16,19 +16,26 @@ export interface ServiceDefinition {
   readonly environmentFiles: readonly string[];
 }
 
-/** Key and value of each assignment in [Service]; lines that end in a backslash go on in the next one. */
+/** A last backslash that no other one escapes. */
+const GOES_ON = /(?<!\\)(?:\\\\)*\\$/;
+
+/**
+ * Key and value of each assignment in [Service]; a line whose very last character is a backslash goes on in the next one
+ * (systemd.syntax(7)), and one with a blank behind it does not.
+ */
 function* serviceAssignments(text: string): Generator<readonly [string, string]> {
   let section = '';
   let pending = '';
-  for (const raw of text.split('\n')) {
-    const line = raw.trim();
+  for (const raw of text.split(/\r?\n/)) {
+    const line = raw.trimStart();
     // Comments may stand between the lines of one assignment.
     if (line.startsWith('#') || line.startsWith(';')) continue;
-    if (line.endsWith('\\')) {
-      pending += `${line.slice(0, -1).trimEnd()} `;
+    const begun = pending + line;
+    if (GOES_ON.test(begun)) {
+      pending = `${begun.slice(0, -1).trimEnd()} `;
       continue;
     }
-    const whole = pending + line;
+    const whole = begun.trim();
     pending = '';
     const header = /^\[(.*)\]$/.exec(whole)?.[1];
     if (header !== undefined) section = header;

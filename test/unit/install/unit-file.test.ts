@@ -32,6 +32,18 @@ t.test('lines go on after a backslash, past comments', async (t) => {
   t.strictSame(readService([{ path: 'x', text }]).commands, ['/usr/bin/kubelet --config=/a --v=2']);
 });
 
+t.test('a line goes on after its very last character only, and after no backslash that is escaped', async (t) => {
+  const commands = (command: string): readonly string[] =>
+    readService([{ path: 'x', text: `[Service]\nExecStart=/usr/bin/kubelet ${command}\nRestart=always\n` }]).commands;
+  t.strictSame(
+    commands('--a \\ '),
+    ['/usr/bin/kubelet --a \\'],
+    'systemd-analyze verify of 252 reads Restart= as a key',
+  );
+  t.strictSame(commands('--a \\\\'), ['/usr/bin/kubelet --a \\\\']);
+  t.strictSame(commands('--a \\\r'), ['/usr/bin/kubelet --a Restart=always']);
+});
+
 t.test('words are split as systemd splits them', async (t) => {
   t.strictSame(splitWords(`a  "b c"\t'd "e"' f\\ g ""`), ['a', 'b c', 'd "e"', 'f g', '']);
   const words = fc.array(
