@@ -1,5 +1,5 @@
 // The program that is to be installed: the one that this process was started from.
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { z } from 'zod';
 import { HoldfastError } from '../../lib/errors.ts';
 import {
@@ -10,7 +10,14 @@ import {
   readProgramText,
 } from '../host/program-tree.ts';
 import { LAYOUT } from './layout.ts';
-import { candidates, isProgramFile, needsOf, type PackageNeeds, PROGRAM_ENTRIES } from './program-files.ts';
+import {
+  candidates,
+  isProgramFile,
+  isProgramName,
+  needsOf,
+  type PackageNeeds,
+  PROGRAM_ENTRIES,
+} from './program-files.ts';
 import { UNIT_TEXTS } from './wanted.ts';
 
 export interface Program {
@@ -93,19 +100,21 @@ export async function readProgram(root: string): Promise<Program> {
     throw new HoldfastError('PRECONDITION', `${root} is not built; run npm ci && npm run build there first`);
   }
   const units = await readUnitTexts(root);
-  const target = isInstalled(root, version)
-    ? root
-    : `${LAYOUT.programs}/${version}-${await digestProgram(root, files)}`;
+  const target = `${LAYOUT.programs}/${version}-${await digestProgram(root, files)}`;
+  requireUnchanged(root, target);
   return { root, version, files, target, units };
 }
 
-/** A program that is run from where it is installed is its own copy: there is nothing to compare it with. */
-function isInstalled(root: string, version: string): boolean {
-  return dirname(root) === LAYOUT.programs && root.slice(LAYOUT.programs.length + 1).startsWith(`${version}-`);
+/** A program that is run from where it is installed is its own copy, and its folder has the digest of what it was. */
+function requireUnchanged(root: string, target: string): void {
+  if (dirname(root) !== LAYOUT.programs || !isProgramName(basename(root)) || root === target) return;
+  const remedy = 'run install of the checkout or the release that it was installed from';
+  throw new HoldfastError('PRECONDITION', `nothing was changed: ${root} is not as it was installed; ${remedy}`);
 }
 
-/** Whether the folder has the files of the program, each in its size: none was lost, added or cut short. */
-export async function isIntact(at: string, { files }: Program): Promise<boolean> {
+/** Whether the folder has the files of the program and no others, each with its content. */
+export async function isIntact(at: string, { files, target }: Program): Promise<boolean> {
   const there = await listProgram(at, [...PROGRAM_ENTRIES, 'node_modules'], () => true);
-  return JSON.stringify(there) === JSON.stringify(files);
+  if (JSON.stringify(there) !== JSON.stringify(files)) return false;
+  return target.endsWith(`-${await digestProgram(at, there)}`);
 }

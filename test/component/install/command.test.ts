@@ -55,6 +55,9 @@ t.test('an image is prepared, and cleared again', async (t) => {
   t.match((await run(copy, 'config', 'show')).stdout, /apiVersion: holdfast\.dev\/v1/, 'the copied program runs');
   t.match((await run(copy, 'cri-shim', '--help')).stdout, /^Usage: holdfast cri-shim/);
 
+  const ofCopy = await run(copy, 'install', '--root', root);
+  t.match(ofCopy.stdout, /^Nothing to do/m, 'the copy is the same program');
+
   const unit = join(root, 'etc/systemd/system/holdfast-agent.service');
   const text = await readFile(unit, 'utf8');
   await writeFile(unit, `${text}# mine\n`);

@@ -17,7 +17,7 @@ function source(t: Test, version: string): string {
     'package.json': JSON.stringify({ version, dependencies: { needed: '1' } }),
     bin: { holdfast: '#!/usr/bin/env node\n' },
     dist: { agent: { 'main.js': '' } },
-    node_modules: { needed: { 'package.json': '{}', 'index.js': '' }, other: { 'package.json': '{}' } },
+    node_modules: { needed: { 'package.json': '{}', 'index.js': 'shipped' }, other: { 'package.json': '{}' } },
     systemd: {
       ...Object.fromEntries(units.map((name) => [name, `# ${name} of ${version}\n`])),
       'holdfast.sysusers.conf': 'g holdfast -\n',
@@ -97,9 +97,11 @@ t.test('a copy that was cut short or changed is made again', async (t) => {
   await installBelow('install', root, from);
   const installed = await contents(root);
   const copied = Object.keys(installed).find((path) => path.endsWith('node_modules/needed/index.js')) ?? '';
-  await writeFile(join(root, copied), 'something else');
-  t.not(await installBelow('install', root, from), 0);
-  t.strictSame(await contents(root), installed);
+  for (const text of ['something else', 'changed']) {
+    await writeFile(join(root, copied), text);
+    t.not(await installBelow('install', root, from), 0, text);
+    t.strictSame(await contents(root), installed);
+  }
 });
 
 t.test('a file that somebody changed is named and stays', async (t) => {
