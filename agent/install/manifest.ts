@@ -4,9 +4,10 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { HoldfastError } from '../../lib/errors.ts';
 
-const content = z.strictObject({ text: z.string(), mode: z.number().int().min(0).max(0o7777) });
+/** Keys that a later version adds are passed over, so that the one before it can be gone back to. */
+const content = z.object({ text: z.string(), mode: z.number().int().min(0).max(0o7777) });
 
-const manifestSchema = z.strictObject({
+const manifestSchema = z.object({
   apiVersion: z.literal('holdfast.dev/v1'),
   kind: z.literal('InstallManifest'),
   /** `done`: nothing is under way. */
@@ -21,11 +22,11 @@ const manifestSchema = z.strictObject({
    * Files of ours by path: digests of what we wrote (of the version before too, while an upgrade is under way), and what
    * was there before us.
    */
-  files: z.record(z.string(), z.strictObject({ digests: z.array(z.string()), before: content.optional() })),
+  files: z.record(z.string(), z.object({ digests: z.array(z.string()), before: content.optional() })),
   /** The group was made by us. */
   madeGroup: z.boolean(),
   kubelet: z
-    .strictObject({
+    .object({
       /** Service of systemd that runs it. */
       unit: z.string(),
       /** The one file that points it at the shim. */
@@ -34,6 +35,12 @@ const manifestSchema = z.strictObject({
       endpoint: z.string(),
     })
     .optional(),
+});
+
+/** What every version of it has. */
+const headSchema = z.object({
+  apiVersion: z.string().regex(/^holdfast\.dev\/v\w+$/),
+  kind: z.literal('InstallManifest'),
 });
 
 export type Manifest = z.output<typeof manifestSchema>;
@@ -64,13 +71,23 @@ export function formatManifest(manifest: Manifest): string {
 
 /**
  * @param text - undefined when there is no such file
- * @throws HoldfastError DAMAGED when it is not what we wrote
+ * @throws HoldfastError UNSUPPORTED when a version wrote it that means other things by it, DAMAGED when none of ours did
  */
 export function parseManifest(path: string, text: string | undefined): Manifest | undefined {
   if (text === undefined) return undefined;
   try {
-    return manifestSchema.parse(JSON.parse(text));
+    const read: unknown = JSON.parse(text);
+    const { apiVersion } = headSchema.parse(read);
+    if (apiVersion !== MANIFEST_HEAD.apiVersion) {
+      const remedy = 'run install or uninstall of the version that wrote it';
+      throw new HoldfastError(
+        'UNSUPPORTED',
+        `${path} has apiVersion ${apiVersion}, which is not of this version; ${remedy}`,
+      );
+    }
+    return manifestSchema.parse(read);
   } catch (cause) {
+    if (cause instanceof HoldfastError) throw cause;
     const remedy = 'move it away: install and uninstall then go by what they find on the host';
     throw new HoldfastError('DAMAGED', `${path} is not a manifest of holdfast install; ${remedy}`, { cause });
   }
