@@ -1,5 +1,4 @@
 // `holdfast uninstall`: says what would be lost, asks, points the kubelet back, and removes what was installed.
-import { createInterface } from 'node:readline/promises';
 import { create } from '@bufbuild/protobuf';
 import { Command } from 'commander';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
@@ -14,6 +13,7 @@ import { planUninstall, type UninstallPlan } from '../install/plan-uninstall.ts'
 import type { Blocker } from '../install/step.ts';
 import { formatSteps, titleOf } from '../install/step-text.ts';
 import { askAgent } from './ask-agent.ts';
+import { confirm } from './confirm.ts';
 import {
   factsOf,
   hostActions,
@@ -90,21 +90,6 @@ async function sayLoss(
   }
 }
 
-/** @throws HoldfastError PRECONDITION unless a person says yes */
-async function confirm(yes: boolean, signal: AbortSignal): Promise<void> {
-  if (yes) return;
-  if (process.stdin.isTTY !== true) {
-    throw new HoldfastError('PRECONDITION', 'nothing was changed: there is no terminal to ask at; say --yes instead');
-  }
-  const terminal = createInterface({ input: process.stdin, output: process.stdout });
-  try {
-    const answer = await terminal.question('\nUninstall? Type yes to go on: ', { signal });
-    if (answer.trim() !== 'yes') throw new HoldfastError('PRECONDITION', 'nothing was changed: the answer was not yes');
-  } finally {
-    terminal.close();
-  }
-}
-
 async function carryOut(host: InstallHost, plan: UninstallPlan, signal: AbortSignal): Promise<void> {
   const failpoint = failpointFromEnvironment(process.env);
   say('\nDoing it:\n');
@@ -155,7 +140,7 @@ async function uninstall(options: UninstallCommandOptions): Promise<void> {
     say('\nNothing was changed: this was a dry run.\n');
     return;
   }
-  await confirm(yes, signal);
+  if (!yes) await confirm('\nUninstall? Type yes to go on: ', { input: process.stdin, output: process.stdout, signal });
   const lock = await installLock(host);
   await withFileLock(lock, LOCK_WAIT_MS, async () => {
     const last = planUninstall(await factsOf(host, signal), options);
