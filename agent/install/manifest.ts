@@ -23,6 +23,8 @@ const manifestSchema = z.object({
    * was there before us.
    */
   files: z.record(z.string(), z.object({ digests: z.array(z.string()), before: content.optional() })),
+  /** Links of ours by path: where the one led that was there before us. */
+  links: z.record(z.string(), z.string()).optional(),
   /** The group was made by us. */
   madeGroup: z.boolean(),
   kubelet: z

@@ -1,5 +1,7 @@
 // What has to become of each file of ours: made, replaced, left, or not touched because somebody changed it. Pure.
+import { posix } from 'node:path';
 import type { HostPath } from '../host/host-files.ts';
+import { LAYOUT } from './layout.ts';
 import { digestText, isAsWritten, type Manifest } from './manifest.ts';
 import { isMadeByUs } from './plan-kubelet.ts';
 import type { Blocker, Step } from './step.ts';
@@ -79,15 +81,25 @@ export function planFiles(
   };
 }
 
+/** The command's link is in a directory where people have links of their own: ours leads to our programs. */
+export function isForeignLink(path: string, target: string): boolean {
+  return path === LAYOUT.command && !posix.resolve(posix.dirname(path), target).startsWith(`${LAYOUT.programs}/`);
+}
+
 /** @returns the step that makes the link, or why it cannot be made */
 export function planLink(
   path: string,
   target: string,
   found: HostPath | undefined,
+  { overwrite }: FilePlanOptions,
 ): { readonly step?: Step; readonly blocker?: Blocker } {
   if (found === undefined) return { step: { do: 'link', path, target } };
   if (found.kind !== 'link') {
     return { blocker: { text: `${path} is a ${found.kind}, where a link belongs`, remedy: `move ${path} away` } };
+  }
+  if (isForeignLink(path, found.target) && !overwrite) {
+    const text = `${path} is there already, and not by holdfast install: a link to ${found.target}`;
+    return { blocker: { text, remedy: 'move it away, or install with --overwrite' } };
   }
   return found.target === target ? {} : { step: { do: 'link', path, target, before: found.target } };
 }

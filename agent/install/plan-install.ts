@@ -5,7 +5,7 @@ import { type InstallFacts, isActive, isStopped } from './facts.ts';
 import { socketOfEndpoint } from './kubelet-facts.ts';
 import { AGENT_UNIT, DEFAULT_UPSTREAM, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT } from './layout.ts';
 import { concluded, MANIFEST_HEAD, type Manifest } from './manifest.ts';
-import { type FilePlan, planFiles, planLink, type WantedFile } from './plan-files.ts';
+import { type FilePlan, isForeignLink, planFiles, planLink, type WantedFile } from './plan-files.ts';
 import { isMadeByUs, type KubeletPlan, planKubelet } from './plan-kubelet.ts';
 import { planWayBack } from './plan-way-back.ts';
 import { type Blocker, type Step, systemctl } from './step.ts';
@@ -166,7 +166,7 @@ export function planInstall(facts: InstallFacts, program: WantedProgram, options
   const pointed: readonly WantedFile[] = kubelet.kind === 'point' ? [{ ...kubelet.file, mode: 0o644 }] : [];
   const kubeletFile = kubelet.kind === 'point' ? planFiles(pointed, paths, known, options) : undefined;
   const links = Object.entries(wantedLinks(program.target)).map(([path, target]) =>
-    planLink(path, target, paths.get(path)),
+    planLink(path, target, paths.get(path), options),
   );
   const linkSteps = links.flatMap(({ step }) => step ?? []);
   const copy: readonly Step[] = program.isThere ? [] : [{ do: 'copy-program', from: program.root, to: program.target }];
@@ -217,13 +217,22 @@ function unpointed(manifest: Manifest): Manifest {
   return concluded({ ...rest, files: Object.fromEntries(files) });
 }
 
+/** Where a link of somebody else led that ours replaces. */
+function foreignLinks({ paths, manifest }: InstallFacts): Manifest['links'] {
+  const found = paths.get(LAYOUT.command);
+  const isForeign = found?.kind === 'link' && isForeignLink(LAYOUT.command, found.target);
+  return isForeign ? { ...manifest?.links, [LAYOUT.command]: found.target } : manifest?.links;
+}
+
 function nextManifest(
-  { manifest, hasGroup, programs }: InstallFacts,
+  facts: InstallFacts,
   program: WantedProgram,
   upstream: string,
   kubelet: KubeletPlan,
   files: Manifest['files'],
 ): Manifest {
+  const { manifest, hasGroup, programs } = facts;
+  const links = foreignLinks(facts);
   // An upgrade that was interrupted early named a program that never came to be.
   const previous = [manifest?.program, manifest?.previous].find(
     (path) => path !== undefined && path !== program.target && programs.includes(posix.basename(path)),
@@ -241,6 +250,7 @@ function nextManifest(
     upstream,
     files,
     madeGroup: manifest?.madeGroup ?? !hasGroup,
+    ...(links === undefined ? {} : { links }),
     ...(pointed === undefined ? {} : { kubelet: pointed }),
   };
 }

@@ -160,11 +160,19 @@ function planTrees(facts: InstallFacts, keepState: boolean): readonly Step[] {
   return [
     ...(facts.isLive && isThere(LAYOUT.run) ? [{ do: 'remove-tree', path: LAYOUT.run, note: 'sockets' } as const] : []),
     ...(!keepState && isThere(LAYOUT.configuration) ? [configuration] : []),
-    ...(isOurCommand ? [{ do: 'remove', path: LAYOUT.command } as const] : []),
+    ...(isOurCommand ? [takeLinkBack(LAYOUT.command, facts)] : []),
     ...planPrograms(facts),
     // At last, because the manifest is in it: it names the runtime, for whoever has to finish this.
     ...state,
   ];
+}
+
+/** Removes a link, or has it lead where it led before us. */
+function takeLinkBack(path: string, { paths, manifest }: InstallFacts): Step {
+  const target = manifest?.links?.[path];
+  const found = paths.get(path);
+  if (target === undefined) return { do: 'remove', path };
+  return { do: 'link', path, target, ...(found?.kind === 'link' ? { before: found.target } : {}) };
 }
 
 /** What of /opt/holdfast is ours; what people put there stays, and is named. */
