@@ -65,16 +65,16 @@ async function hostBlockers(host: InstallHost, plan: InstallPlan, signal: AbortS
   ];
 }
 
-/** The runtime behind the shim must answer before the kubelet is made to depend on both. */
-async function runtimeBlocker({ pointing, steps }: InstallPlan, signal: AbortSignal): Promise<readonly Blocker[]> {
-  const record = steps.find((step) => step.do === 'record');
-  if (record === undefined || pointing.steps.length === 0) return [];
+/** The runtime behind the shim must answer: the plan waits until it does. */
+async function runtimeBlocker(plan: InstallPlan, signal: AbortSignal): Promise<readonly Blocker[]> {
+  const record = plan.steps.find((step) => step.do === 'record');
+  if (record === undefined || !stepsOf(plan).some((step) => step.do === 'await-shim')) return [];
   const { upstream } = record.manifest;
   try {
     await askRuntimeName(upstream, signal);
     return [];
   } catch (error) {
-    const remedy = 'start the container runtime, or leave the kubelet alone with --no-kubelet';
+    const remedy = 'start the container runtime, or set runtime.endpoint where it is another one';
     return [{ text: `no container runtime answers on ${upstream}: ${describeError(error)}`, remedy }];
   }
 }

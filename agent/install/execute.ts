@@ -46,8 +46,23 @@ const MANIFEST_MODE = 0o600;
 /** Folders of drop-ins and of links that the last file of ours left empty. */
 const EMPTY_FOLDER = /\.(?:service\.d|wants)$/;
 
+/** A program that is not there is no precondition any more: things were changed. */
+async function runProgram(
+  { program, args, otherwise }: Extract<Step, { readonly do: 'run' }>,
+  { signal, onNote }: ExecuteOptions,
+): Promise<void> {
+  try {
+    await runCommand(program, args, { timeoutMs: COMMAND_TIMEOUT_MS, signal });
+  } catch (cause) {
+    if (!(cause instanceof HoldfastError) || signal.aborted) throw cause;
+    if (otherwise !== undefined) onNote(`${otherwise}: ${describeError(cause)}`);
+    else if (cause.code !== 'PRECONDITION') throw cause;
+    else throw new HoldfastError('HOST_FAILURE', `the step "${program} ${args.join(' ')}" failed`, { cause });
+  }
+}
+
 async function perform(step: Step, options: ExecuteOptions): Promise<void> {
-  const { files, systemd, actions, program, signal, onNote } = options;
+  const { files, systemd, actions, program, signal } = options;
   switch (step.do) {
     case 'record':
       await files.makeDirectory(LAYOUT.state, STATE_MODE);
@@ -71,13 +86,7 @@ async function perform(step: Step, options: ExecuteOptions): Promise<void> {
     case 'run':
       if (systemd === undefined) throw new HoldfastError('BUG', `${step.program} must not run for another root`);
       if (step.program === 'systemctl') return await systemd.call(step.args, signal);
-      try {
-        await runCommand(step.program, step.args, { timeoutMs: COMMAND_TIMEOUT_MS, signal });
-      } catch (error) {
-        if (step.otherwise === undefined || !(error instanceof HoldfastError) || signal.aborted) throw error;
-        onNote(`${step.otherwise}: ${describeError(error)}`);
-      }
-      return;
+      return await runProgram(step, options);
     case 'await-agent':
       return await actions.agentAnswers(signal);
     case 'await-shim':

@@ -174,11 +174,14 @@ export function planInstall(facts: InstallFacts, program: WantedProgram, options
   const changes = [...copy, ...check, ...files.steps, ...config, ...planGroup(facts), ...linkSteps];
   const isInterrupted = manifest !== undefined && manifest.phase !== 'done';
   const mustReload = facts.isLive && (isInterrupted || [...files.steps, ...linkSteps].length > 0);
-  const starting = [
+  const starting: Step[] = [
     ...(mustReload ? [systemctl('daemon-reload')] : []),
     ...planServices(facts, program, changes.length > 0 || isInterrupted),
   ];
   const pointing = planPointing(facts, kubelet, kubeletFile);
+  // The kubelet is restarted after the runtime has answered through the shim, and only then.
+  if (pointing.undo.length > 0 && !starting.some((step) => step.do === 'await-shim'))
+    starting.push({ do: 'await-shim' });
   const gone = kubelet.kind === 'point' ? strayKubeletFiles(facts, kubelet.file.path) : [];
   const lasting = Object.entries(known).filter(([path]) => !gone.some((step) => 'path' in step && step.path === path));
   const next = nextManifest(facts, program, upstream, kubelet, {

@@ -8,7 +8,7 @@ import { openHostTree } from '../../../agent/host/host-tree.ts';
 import { findLoadedProgram, parseLoadedProgram } from '../../../agent/host/loaded-programs.ts';
 import { copyProgram } from '../../../agent/host/program-tree.ts';
 import { openSystemd, parseUnitProperties } from '../../../agent/host/systemd.ts';
-import { executeSteps } from '../../../agent/install/execute.ts';
+import { type ExecuteOptions, executeSteps } from '../../../agent/install/execute.ts';
 import type { Step } from '../../../agent/install/step.ts';
 
 const { signal } = new AbortController();
@@ -138,6 +138,23 @@ t.test('which build a process runs is seen from what it has mapped', async (t) =
   const tree = await openHostTree(root);
   t.equal(await findLoadedProgram(tree, 5, '/opt/holdfast'), '/opt/holdfast/1.0.0-aa');
   t.equal(await findLoadedProgram(tree, 6, '/opt/holdfast'), undefined);
+});
+
+t.test('a program that is missing in the middle of the work is no precondition', async (t) => {
+  const never = (): Promise<void> => Promise.reject(new Error('not asked'));
+  const options: ExecuteOptions = {
+    files: await openHostFiles(t.testdir({})),
+    systemd: openSystemd(),
+    actions: { agentAnswers: never, shimAnswers: never, kubeletRuns: never, releaseCpus: never, dropLayers: never },
+    program: undefined,
+    signal,
+    onStep: () => {},
+    onNote: () => {},
+  };
+  await t.rejects(executeSteps([{ do: 'run', program: 'no-such-program', args: ['x'] }], options), {
+    code: 'HOST_FAILURE',
+    cause: { code: 'PRECONDITION' },
+  });
 });
 
 t.test('a directory that is there keeps its mode', async (t) => {

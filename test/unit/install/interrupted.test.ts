@@ -205,7 +205,7 @@ t.test('a kubelet that does not come up is pointed back as it was; trying again 
       const again = planInstall(host.facts(), host.wanted(), OPTIONS);
       t.strictSame(
         [...again.steps, ...again.starting.steps].filter((step) => step.do !== 'record'),
-        [],
+        [{ do: 'await-shim' }],
       );
       t.ok(again.pointing.steps.length > 0);
       host.paths.delete(LAYOUT.manifest);
