@@ -184,14 +184,13 @@ async function install(options: InstallCommandOptions): Promise<void> {
     return;
   }
   const first = await plan();
-  if (isNothingToDo(first) || first.blockers.length > 0) {
-    await show(host, first, signal);
-    return;
-  }
+  // What stands in the way is said before anything is made, the lock too.
+  if (!(await show(host, first, signal))) return;
   const lock = await installLock(host);
   const isDone = await withFileLock(lock, LOCK_WAIT_MS, async () => {
     const last = await plan();
-    if (!(await show(host, last, signal))) return false;
+    const isAsShown = last.blockers.length === 0 && formatSteps(stepsOf(last)) === formatSteps(stepsOf(first));
+    if (!isAsShown && !(await show(host, last, signal))) return false;
     await carryOut(host, last, program, signal);
     return true;
   });

@@ -105,3 +105,14 @@ t.test('a link of the image that leads to this machine: nothing is made there', 
     t.strictSame(await readdir(join(base, 'outside')), []);
   }
 });
+
+t.test('what stands in the way of the host itself: nothing is made', async (t) => {
+  const head = 'apiVersion: holdfast.dev/v1\nkind: AgentConfig\n';
+  const root = t.testdir({ etc: { holdfast: { 'config.yaml': `${head}paths: {run: /run/other}\n` } } });
+  const refused = await holdfast('install', '--root', root);
+  t.match(
+    [refused.code, refused.stderr],
+    [1, /paths\.run is \/run\/other[\s\S]*nothing was changed[\s\S]*PRECONDITION/],
+  );
+  t.strictSame(await readdir(root), ['etc'], 'not even a lock');
+});
