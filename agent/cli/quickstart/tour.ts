@@ -111,8 +111,9 @@ async function restartWeb(context: TourContext, web: Web): Promise<Web> {
 async function allocations({ topologySocket }: PrivateHost): Promise<string> {
   const request = create(ListAllocationsRequestSchema);
   const response = await askAgent(topologySocket, Topology.method.listAllocations, request);
-  response.pods.sort((a, b) => (a.uid < b.uid ? -1 : 1));
-  return toJsonString(ListAllocationsResponseSchema, response);
+  const pods = response.pods.toSorted((a, b) => (a.uid < b.uid ? -1 : 1));
+  // Without the version, which another agent never repeats.
+  return toJsonString(ListAllocationsResponseSchema, create(ListAllocationsResponseSchema, { pods }));
 }
 
 async function killAgent(context: TourContext, web: Web): Promise<void> {
