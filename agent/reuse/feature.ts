@@ -178,7 +178,11 @@ export function createReuse({
       dropLater();
     },
 
-    reconcile: (signal) => upkeep.reconcile(signal),
+    reconcile: async (signal) => {
+      await upkeep.reconcile(signal);
+      // What the comparison found to be nobody's.
+      dropLater();
+    },
 
     measure: (signal) => upkeep.measure(signal),
 
