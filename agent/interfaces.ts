@@ -7,7 +7,6 @@ import type { PodResourcesLister } from '../proto/gen/wire/podresources/v1/podre
 import type { Changes } from './api/changes.ts';
 import type { Handlers } from './api/handlers.ts';
 import { podResourcesHandlers, podResourcesLine } from './api/pod-resources-service.ts';
-import { takeSnapshot } from './api/snapshot.ts';
 import type { TopologyView } from './api/topology-view.ts';
 import { ApiCredentials } from './cluster/api-access.ts';
 import { openKubeletPodResources } from './cluster/kubelet-pod-resources.ts';
@@ -40,7 +39,7 @@ const NRT_SUBJECT = 'node resource topology';
 /** @throws what `requireKnown` throws */
 function knownSnapshot({ view, requireKnown }: InterfacesOptions): Snapshot {
   requireKnown();
-  return takeSnapshot(view);
+  return view.snapshot();
 }
 
 /** @returns how to start publishing; undefined where the configuration wants no object, or there is nothing to say */

@@ -31,7 +31,9 @@ export function podResourcesHandlers(options: PodResourcesOptions): Handlers<typ
   };
   const allocatable = async (): Promise<AllocatableResourcesResponse | undefined> => {
     const theirs = await kubelet?.allocatable();
-    return snapshot === undefined ? theirs : planAllocatableResources(snapshot().host, BigInt(reservedMemory), theirs);
+    return snapshot === undefined
+      ? theirs
+      : planAllocatableResources(snapshot().topology, BigInt(reservedMemory), theirs);
   };
   return {
     list: async () => (await list()) ?? {},

@@ -6,7 +6,6 @@ import { encodeOnce } from '../../lib/grpc.ts';
 import {
   type HostTopology as HostTopologyMessage,
   HostTopologySchema,
-  type ListAllocationsResponse,
   ListAllocationsResponseSchema,
   type PlanPlacementRequestSchema,
   type PlanPlacementResponseSchema,
@@ -14,14 +13,13 @@ import {
 import type { DecidePolicy } from '../cpuset/plan-placement.ts';
 import type { AllocationView } from '../model/allocation-view.ts';
 import type { HostTopology } from '../model/host-topology.ts';
+import type { Snapshot } from '../published/snapshot.ts';
 import { publishTopology, unallocated } from '../topology/publish.ts';
 import type { Changes } from './changes.ts';
 
-/** The state of one version. Nobody may change the messages: they are shared. */
-export interface TopologySnapshot {
+/** The state of one version. */
+export interface TopologySnapshot extends Snapshot {
   readonly version: bigint;
-  readonly topology: HostTopologyMessage;
-  readonly allocations: ListAllocationsResponse;
 }
 
 type PlanPlacement = (

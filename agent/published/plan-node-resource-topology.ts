@@ -149,11 +149,11 @@ function attributesOf({ allocations }: Snapshot, policy: TopologyPolicy, zones: 
   ];
 }
 
-function zonesOf({ host, allocations }: Snapshot, reservedMemoryBytes: bigint): readonly Zone[] {
+function zonesOf({ topology, allocations }: Snapshot, reservedMemoryBytes: bigint): readonly Zone[] {
   const shares = allocations.pods.flatMap(({ nodeShares }) => nodeShares);
-  const sharedOnHost = host.numaNodes.reduce((sum, { sharedCpus }) => sum + sizeOf(sharedCpus), 0);
+  const sharedOnHost = topology.numaNodes.reduce((sum, { sharedCpus }) => sum + sizeOf(sharedCpus), 0);
   const isShown = (node: number): boolean => node < MOST_NODES;
-  return host.numaNodes
+  return topology.numaNodes
     .filter(({ id }) => isShown(id))
     .map((node) => ({
       name: zoneName(node.id),
@@ -170,7 +170,7 @@ export function planNodeResourceTopology(
   snapshot: Snapshot,
   { policy, reservedMemoryBytes, nodeUid }: NodeResourceTopologyOptions,
 ): NodeResourceTopology {
-  const name = snapshot.host.nodeName;
+  const name = snapshot.topology.nodeName;
   const zones = zonesOf(snapshot, reservedMemoryBytes);
   return {
     apiVersion: NRT_API_VERSION,

@@ -1,7 +1,8 @@
 // What everything in this folder is derived from: the two messages that the topology service publishes, of one version.
 import type { HostTopology, ListAllocationsResponse } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
 
+/** Nobody may change the messages: they are shared by all who look at this version. */
 export interface Snapshot {
-  readonly host: HostTopology;
+  readonly topology: HostTopology;
   readonly allocations: ListAllocationsResponse;
 }

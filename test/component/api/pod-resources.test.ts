@@ -28,7 +28,7 @@ import {
 const PATIENT_MS = 60_000;
 
 const snapshot = () => ({
-  host: create(HostTopologySchema, { numaNodes: [{ id: 0, memoryBytes: 4096n, allocatableCpus: '0-3' }] }),
+  topology: create(HostTopologySchema, { numaNodes: [{ id: 0, memoryBytes: 4096n, allocatableCpus: '0-3' }] }),
   allocations: create(ListAllocationsResponseSchema, {
     pods: [{ namespace: 'default', name: 'a', containers: [{ name: 'app', cpuset: 'exclusive', cpus: '1' }] }],
   }),

@@ -63,8 +63,10 @@ async function expectedOf({ host, core }: Cluster): Promise<NodeResourceTopology
     const topology = await askAgent(host.topologySocket, getTopology, create(GetTopologyRequestSchema));
     if (topology.version !== allocations.version) continue;
     const nodeUid = (await core.readNode({ name: NODE_NAME })).metadata?.uid ?? '';
-    const snapshot = { host: topology, allocations };
-    return planNodeResourceTopology(snapshot, { policy: 'single-numa-node', reservedMemoryBytes: 0n, nodeUid });
+    return planNodeResourceTopology(
+      { topology, allocations },
+      { policy: 'single-numa-node', reservedMemoryBytes: 0n, nodeUid },
+    );
   }
 }
 

@@ -4,7 +4,6 @@ import { create, equals } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import t from 'tap';
 import { Changes } from '../../../agent/api/changes.ts';
-import { takeSnapshot } from '../../../agent/api/snapshot.ts';
 import { createTopologyView } from '../../../agent/api/topology-view.ts';
 import { Ledger } from '../../../agent/cpuset/ledger.ts';
 import { buildMachine } from '../../../agent/cpuset/machine.ts';
@@ -66,7 +65,7 @@ const resourceOf = (zone: Zone | undefined, name: string) => zone?.resources.fin
 
 /** What must hold between the messages and what is derived from them, whoever made them. */
 function checkStory(snapshot: Snapshot, reserve: bigint): CpuSet {
-  const { host, allocations } = snapshot;
+  const { topology: host, allocations } = snapshot;
   const nrt = planNodeResourceTopology(snapshot, { policy: 'none', reservedMemoryBytes: reserve, nodeUid: 'u' });
   const { podResources } = planPodResources(allocations, undefined);
   const allocatable = planAllocatableResources(host, reserve, undefined);
@@ -138,7 +137,7 @@ await t.test('the messages, podresources and the object say what the planner wou
     const machine = buildMachine(topology, reserved);
     const ledger = new Ledger(machine, { ...rule, reservedMemory: Number(reservedMemoryBytes) });
     const snapshot = (version: bigint): Snapshot => ({
-      host: publishTopology(topology, allocationView(ledger), { version, nodeName: 'n' }),
+      topology: publishTopology(topology, allocationView(ledger), { version, nodeName: 'n' }),
       allocations: create(ListAllocationsResponseSchema, { ...listAllocations(ledger, []), version }),
     });
     const before = snapshot(0n);
@@ -179,7 +178,7 @@ await t.test('the messages, podresources and the object say what the planner wou
     });
     for (const { uid } of ledger.holdings()) ledger.delete(uid);
     const after = snapshot(0n);
-    assert.ok(equals(HostTopologySchema, after.host, before.host), 'nothing is left of what was freed');
+    assert.ok(equals(HostTopologySchema, after.topology, before.topology), 'nothing is left of what was freed');
     assert.ok(equals(ListAllocationsResponseSchema, after.allocations, before.allocations));
   });
   holds(t, 'planner', property, 200);
@@ -196,9 +195,10 @@ await t.test('what the running feature answers and what it counts are the same s
   const property = fc.asyncProperty(hosts, operations, async ({ nodes, cores, threads }, list) => {
     runs += 1;
     const topology = evenHost(nodes, cores, threads, { memoryBytes: 4 * GIB, hugepages: 8 });
-    const node = new CpusetNode({ host: cgroupFiles(`${folder}/${runs}`), topology });
-    await node.start();
     const changes = new Changes();
+    const onChange = (): void => changes.announce();
+    const node = new CpusetNode({ host: cgroupFiles(`${folder}/${runs}`), topology, onChange });
+    await node.start();
     const view = createTopologyView({ nodeName: 'n', topology, placing: node.feature, changes });
     const gauge = async (name: string): Promise<number | undefined> =>
       (await node.registry.getSingleMetric(name)?.get())?.values[0]?.value;
@@ -206,12 +206,10 @@ await t.test('what the running feature answers and what it counts are the same s
       for (const [index, operation] of list.entries()) {
         if (typeof operation === 'number') await node.endPod(`p${operation}`);
         else await runPod(node, `p${index}`, operation);
-        changes.announce();
-        changes.announce();
-        const snapshot = takeSnapshot(view);
+        const snapshot = view.snapshot();
         const owned = checkStory(snapshot, 0n);
         assert.equal(await gauge('holdfast_cpuset_exclusive_cpus'), owned.size);
-        const shared = snapshot.host.numaNodes.reduce((sum, { sharedCpus }) => sum + cpusOf(sharedCpus).size, 0);
+        const shared = snapshot.topology.numaNodes.reduce((sum, { sharedCpus }) => sum + cpusOf(sharedCpus).size, 0);
         assert.equal(await gauge('holdfast_cpuset_shared_cpus'), shared);
       }
     } finally {

@@ -18,7 +18,7 @@ type Node = MessageInitShape<typeof NumaNodeSchema>;
 type Share = MessageInitShape<typeof NodeShareSchema>;
 
 const snapshotOf = (numaNodes: readonly Node[], ...nodeShares: readonly Share[]) => ({
-  host: create(HostTopologySchema, { nodeName: 'worker-1', numaNodes: [...numaNodes] }),
+  topology: create(HostTopologySchema, { nodeName: 'worker-1', numaNodes: [...numaNodes] }),
   allocations: create(ListAllocationsResponseSchema, {
     pods: nodeShares.length === 0 ? [] : [{ namespace: 'prod', name: 'db', nodeShares: [...nodeShares] }],
   }),
