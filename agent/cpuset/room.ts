@@ -80,7 +80,12 @@ export class Room {
 
   /** Thousandths of a CPU in the node's pool that no bound container requests. */
   milliLeftOn(node: number): number {
-    return this.poolOn(node) * 1000 - (this.#milli[node] ?? 0);
+    return this.poolOn(node) * 1000 - this.boundMilliOn(node);
+  }
+
+  /** What shared containers that are bound to the node request, in thousandths of a CPU. */
+  boundMilliOn(node: number): number {
+    return this.#milli[node] ?? 0;
   }
 
   /** Promises to pods and containers that are bound to the node and run in its pool. */
@@ -90,7 +95,7 @@ export class Room {
 
   /** CPUs of the node that can be owned without leaving its bound shared containers short. */
   takableOn(node: number): number {
-    const needed = this.sharersOn(node) === 0 ? 0 : Math.max(1, Math.ceil((this.#milli[node] ?? 0) / 1000));
+    const needed = this.sharersOn(node) === 0 ? 0 : Math.max(1, Math.ceil(this.boundMilliOn(node) / 1000));
     return Math.max(0, Math.min(this.freeOn(node), this.poolOn(node) - needed));
   }
 

@@ -6,7 +6,7 @@ import type { AllocationView, NodeAllocation } from '../model/allocation-view.ts
 import type { CpuSet } from '../model/cpu-set.ts';
 import type { PodUid } from '../model/ids.ts';
 import { bytes, milliCpu } from '../model/quantity.ts';
-import type { NodeShare, PodHolding } from './holding.ts';
+import type { PodHolding } from './holding.ts';
 import type { Ledger } from './ledger.ts';
 import { cpusWhere } from './machine.ts';
 import { describeMember, isShown, type Member } from './members.ts';
@@ -26,7 +26,7 @@ export function allocationView({ room, machine }: Ledger): AllocationView {
         hugepagesAvailable: new Map(
           [...node.hugepages.keys()].map((size) => [size, bytes(room.hugepagesLeftOn(index, size))]),
         ),
-        boundSharedMillis: milliCpu(room.poolOn(index) * 1000 - room.milliLeftOn(index)),
+        boundSharedMillis: milliCpu(room.boundMilliOn(index)),
         boundShared: room.sharersOn(index),
       },
     ];
@@ -34,35 +34,32 @@ export function allocationView({ room, machine }: Ledger): AllocationView {
   return { reservedCpus: machine.reservedCpus, nodes: new Map(nodes) };
 }
 
-/** The claims of the pod and of its containers, added up by node. */
-function promisedByNode(holding: PodHolding | undefined): readonly NodeShare[] {
-  if (holding === undefined) return [];
-  const byNode = new Map<number, NodeShare>();
-  for (const share of [holding, ...holding.containers.values()].flatMap(({ shares }) => shares)) {
-    const { node } = share;
-    const before = byNode.get(node) ?? { node, memory: 0, milli: 0, shared: false, hugepages: new Map() };
-    const hugepages = new Map(before.hugepages);
-    for (const [size, amount] of share.hugepages) hugepages.set(size, (hugepages.get(size) ?? 0) + amount);
-    byNode.set(node, {
-      node,
-      memory: before.memory + share.memory,
-      milli: before.milli + share.milli,
-      shared: before.shared || share.shared,
-      hugepages,
-    });
-  }
-  return [...byNode.values()].toSorted((a, b) => a.node - b.node);
+/** Memory and huge pages that a pod was promised on one node, in bytes. */
+interface PromisedMemory {
+  readonly memory: number;
+  readonly hugepages: ReadonlyMap<number, number>;
 }
 
-function publishShare({ node, memory, milli, shared, hugepages }: NodeShare) {
+/** The claims of the pod and of its containers, added up by node. */
+function promisedByNode(holding: PodHolding | undefined): ReadonlyMap<number, PromisedMemory> {
+  const byNode = new Map<number, PromisedMemory>();
+  const shares = holding === undefined ? [] : [holding, ...holding.containers.values()].flatMap((each) => each.shares);
+  for (const { node, memory, hugepages: more } of shares) {
+    const before = byNode.get(node);
+    const hugepages = new Map(before?.hugepages);
+    for (const [size, amount] of more) hugepages.set(size, (hugepages.get(size) ?? 0) + amount);
+    byNode.set(node, { memory: (before?.memory ?? 0) + memory, hugepages });
+  }
+  return new Map([...byNode].toSorted(([a], [b]) => a - b));
+}
+
+function publishShare([node, { memory, hugepages }]: readonly [number, PromisedMemory]) {
   return {
     node,
     memoryBytes: BigInt(memory),
     hugepages: [...hugepages]
       .filter(([, amount]) => amount > 0)
       .map(([size, amount]) => ({ pageSizeBytes: BigInt(size), bytes: BigInt(amount) })),
-    hasSharedContainers: shared,
-    sharedCpuMillis: BigInt(milli),
   };
 }
 
@@ -95,8 +92,8 @@ export function listAllocations(
         name,
         numa: holding?.numa ?? 'none',
         numaNodes: holding?.nodes.toString() ?? '',
-        memoryBytes: shares.reduce((sum, { memory }) => sum + BigInt(memory), 0n),
-        nodeShares: shares.map(publishShare),
+        memoryBytes: [...shares.values()].reduce((sum, { memory }) => sum + BigInt(memory), 0n),
+        nodeShares: [...shares].map(publishShare),
         containers: [...containers].map((container) => {
           const seat = ledger.seatOf(uid, container);
           return {

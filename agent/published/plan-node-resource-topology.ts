@@ -1,7 +1,7 @@
 // The NodeResourceTopology object of this node (topology.node.k8s.io/v1alpha2), as scheduler-plugins read it. Pure.
 // Sources: github.com/k8stopologyawareschedwg/noderesourcetopology-api and sigs.k8s.io/scheduler-plugins,
 // pkg/noderesourcetopology.
-import type { NodeShare, NumaNode } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import type { NumaNode } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
 import { CpuSet } from '../model/cpu-set.ts';
 import { podFingerprint } from './plan-pod-fingerprint.ts';
 import { hugepagesName } from './resource-names.ts';
@@ -73,27 +73,6 @@ const LEGACY_POLICIES: Readonly<Record<TopologyPolicy, string>> = {
 
 const zoneName = (node: number): string => `node-${node}`;
 
-interface Promised {
-  memory: bigint;
-  milli: bigint;
-  shared: boolean;
-  readonly hugepages: Map<bigint, bigint>;
-}
-
-function promisedOn(node: number, shares: readonly NodeShare[]): Promised {
-  const sum: Promised = { memory: 0n, milli: 0n, shared: false, hugepages: new Map() };
-  for (const share of shares) {
-    if (share.node !== node) continue;
-    sum.memory += share.memoryBytes;
-    sum.milli += share.sharedCpuMillis;
-    sum.shared ||= share.hasSharedContainers;
-    for (const { pageSizeBytes, bytes } of share.hugepages) {
-      sum.hugepages.set(pageSizeBytes, (sum.hugepages.get(pageSizeBytes) ?? 0n) + bytes);
-    }
-  }
-  return sum;
-}
-
 const sizeOf = (list: string): number => CpuSet.parse(list).size;
 const atLeastNone = (amount: bigint): bigint => (amount < 0n ? 0n : amount);
 
@@ -101,17 +80,12 @@ const atLeastNone = (amount: bigint): bigint => (amount < 0n ? 0n : amount);
  * CPUs of the node that a pod can own now: the free ones, as far as the shared containers that are bound here keep what
  * they request, and some CPU of the host stays shared.
  */
-function ownableCpus(node: NumaNode, { milli, shared }: Promised, sharedOnHost: number): number {
-  const kept = shared ? Math.max(1, Math.ceil(Number(milli) / 1000)) : 0;
+function ownableCpus(node: NumaNode, sharedOnHost: number): number {
+  const kept = node.boundShared === 0 ? 0 : Math.max(1, Math.ceil(Number(node.boundSharedMillis) / 1000));
   return Math.max(0, Math.min(sizeOf(node.freeCpus), sizeOf(node.sharedCpus) - kept, sharedOnHost - 1));
 }
 
-function resourcesOf(
-  node: NumaNode,
-  promised: Promised,
-  sharedOnHost: number,
-  reservedMemoryBytes: bigint,
-): readonly ZoneResource[] {
+function resourcesOf(node: NumaNode, sharedOnHost: number, reservedMemoryBytes: bigint): readonly ZoneResource[] {
   const resource = (
     name: string,
     capacity: bigint | number,
@@ -125,14 +99,13 @@ function resourcesOf(
   });
   const hugepages = node.hugepages
     .filter(({ total }) => total > 0n)
-    .map(({ pageSizeBytes, total }) => {
+    .map(({ pageSizeBytes, total, availableBytes }) => {
       const all = pageSizeBytes * total;
-      const left = atLeastNone(all - (promised.hugepages.get(pageSizeBytes) ?? 0n));
-      return resource(hugepagesName(pageSizeBytes), all, all, left);
+      return resource(hugepagesName(pageSizeBytes), all, all, availableBytes);
     });
   const allocatableMemory = atLeastNone(node.memoryBytes - reservedMemoryBytes);
   return [
-    resource('cpu', sizeOf(node.cpus), sizeOf(node.allocatableCpus), ownableCpus(node, promised, sharedOnHost)),
+    resource('cpu', sizeOf(node.cpus), sizeOf(node.allocatableCpus), ownableCpus(node, sharedOnHost)),
     resource('memory', node.memoryBytes, allocatableMemory, node.memoryAvailableBytes),
     ...hugepages,
   ];
@@ -149,8 +122,7 @@ function attributesOf({ allocations }: Snapshot, policy: TopologyPolicy, zones: 
   ];
 }
 
-function zonesOf({ topology, allocations }: Snapshot, reservedMemoryBytes: bigint): readonly Zone[] {
-  const shares = allocations.pods.flatMap(({ nodeShares }) => nodeShares);
+function zonesOf({ topology }: Snapshot, reservedMemoryBytes: bigint): readonly Zone[] {
   const sharedOnHost = topology.numaNodes.reduce((sum, { sharedCpus }) => sum + sizeOf(sharedCpus), 0);
   const isShown = (node: number): boolean => node < MOST_NODES;
   return topology.numaNodes
@@ -161,7 +133,7 @@ function zonesOf({ topology, allocations }: Snapshot, reservedMemoryBytes: bigin
       costs: node.distances
         .filter(({ node: to }) => isShown(to))
         .map(({ node: to, value }) => ({ name: zoneName(to), value })),
-      resources: resourcesOf(node, promisedOn(node.id, shares), sharedOnHost, reservedMemoryBytes),
+      resources: resourcesOf(node, sharedOnHost, reservedMemoryBytes),
     }));
 }
 

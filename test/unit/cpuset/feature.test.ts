@@ -404,7 +404,7 @@ await t.test('what schedulers see', async (t) => {
         numaNodes: '0',
         memoryBytes: BigInt(GIB),
         containers: [{ name: 'app', cpuset: 'exclusive', cpus: '2-3', mems: '0' }],
-        nodeShares: [{ node: 0, memoryBytes: BigInt(GIB), hasSharedContainers: false, sharedCpuMillis: 0n }],
+        nodeShares: [{ node: 0, memoryBytes: BigInt(GIB) }],
       },
       {
         uid: 'b',
@@ -415,7 +415,7 @@ await t.test('what schedulers see', async (t) => {
   });
 });
 
-await t.test('what shared containers and huge pages were promised is told node by node', async (t) => {
+await t.test('memory and huge pages that were promised are told node by node', async (t) => {
   const node = await startNode(t, evenHost(2, 2, 2, { memoryBytes: 4 * GIB, hugepages: 64 }));
   const hugepages = new Map([[bytes(2 * MIB), bytes(8 * MIB)]]);
   await node.runPod({ uid: 'a', policy: REQUIRED, spec: [{ ...specOf('app', 'app', 0.5, GIB), hugepages }] });
@@ -427,8 +427,6 @@ await t.test('what shared containers and huge pages were promised is told node b
           {
             node: 0,
             memoryBytes: BigInt(GIB),
-            hasSharedContainers: true,
-            sharedCpuMillis: 500n,
             hugepages: [{ pageSizeBytes: BigInt(2 * MIB), bytes: BigInt(8 * MIB) }],
           },
         ],

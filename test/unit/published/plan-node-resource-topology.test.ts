@@ -6,7 +6,6 @@ import { podFingerprint } from '../../../agent/published/plan-pod-fingerprint.ts
 import {
   HostTopologySchema,
   ListAllocationsResponseSchema,
-  type NodeShareSchema,
   type NumaNodeSchema,
 } from '../../../proto/gen/holdfast/topology/v1/topology_pb.ts';
 
@@ -15,13 +14,10 @@ const MIB = 1024n ** 2n;
 const OPTIONS = { policy: 'single-numa-node', reservedMemoryBytes: 0n, nodeUid: 'uid-1' } as const;
 
 type Node = MessageInitShape<typeof NumaNodeSchema>;
-type Share = MessageInitShape<typeof NodeShareSchema>;
 
-const snapshotOf = (numaNodes: readonly Node[], ...nodeShares: readonly Share[]) => ({
+const snapshotOf = (numaNodes: readonly Node[]) => ({
   topology: create(HostTopologySchema, { nodeName: 'worker-1', numaNodes: [...numaNodes] }),
-  allocations: create(ListAllocationsResponseSchema, {
-    pods: nodeShares.length === 0 ? [] : [{ namespace: 'prod', name: 'db', nodeShares: [...nodeShares] }],
-  }),
+  allocations: create(ListAllocationsResponseSchema, { pods: [{ namespace: 'prod', name: 'db' }] }),
 });
 
 const NODE: Node = {
@@ -38,22 +34,18 @@ const NODE: Node = {
   ],
 };
 
-const cpuOf = (nodes: readonly Node[], ...shares: readonly Share[]) =>
-  planNodeResourceTopology(snapshotOf(nodes, ...shares), OPTIONS).zones[0]?.resources[0]?.available;
+const cpuOf = (nodes: readonly Node[]) =>
+  planNodeResourceTopology(snapshotOf(nodes), OPTIONS).zones[0]?.resources[0]?.available;
 
 t.test('one object with a zone per NUMA node', async (t) => {
   const hugepages = [
-    { pageSizeBytes: 2n * MIB, total: 512n, free: 3n },
+    { pageSizeBytes: 2n * MIB, total: 512n, free: 3n, availableBytes: GIB - 24n * MIB },
     { pageSizeBytes: GIB, total: 0n },
   ];
-  const share = { node: 0, memoryBytes: 4n * GIB, hugepages: [{ pageSizeBytes: 2n * MIB, bytes: 24n * MIB }] };
-  const snapshot = snapshotOf(
-    [
-      { ...NODE, hugepages },
-      { ...NODE, id: 1, distances: [] },
-    ],
-    share,
-  );
+  const snapshot = snapshotOf([
+    { ...NODE, hugepages },
+    { ...NODE, id: 1, distances: [] },
+  ]);
   t.strictSame(planNodeResourceTopology(snapshot, { ...OPTIONS, reservedMemoryBytes: GIB }), {
     apiVersion: 'topology.node.k8s.io/v1alpha2',
     kind: 'NodeResourceTopology',
@@ -96,11 +88,11 @@ t.test('one object with a zone per NUMA node', async (t) => {
 });
 
 t.test('shared containers that are bound to a node keep their CPUs', async (t) => {
-  const bound = { node: 0, hasSharedContainers: true };
-  t.equal(cpuOf([NODE], { ...bound, sharedCpuMillis: 0n }), '4', 'the reserved ones are enough');
-  t.equal(cpuOf([NODE], { ...bound, sharedCpuMillis: 2500n }), '3');
-  t.equal(cpuOf([NODE], { ...bound, sharedCpuMillis: 99_000n }), '0');
-  t.equal(cpuOf([{ ...NODE, sharedCpus: '4-7' }, NODE], { ...bound, sharedCpuMillis: 0n }), '3', 'one at the least');
+  const bound = (boundSharedMillis: bigint): Node => ({ ...NODE, boundShared: 1, boundSharedMillis });
+  t.equal(cpuOf([bound(0n)]), '4', 'the reserved ones are enough');
+  t.equal(cpuOf([bound(2500n)]), '3');
+  t.equal(cpuOf([bound(99_000n)]), '0');
+  t.equal(cpuOf([{ ...bound(0n), sharedCpus: '4-7' }, NODE]), '3', 'one at the least');
 });
 
 t.test('some CPU of the host stays shared', async (t) => {
@@ -132,8 +124,8 @@ t.test('more than eight nodes are said to be more', async (t) => {
 });
 
 t.test('nothing is below nothing', async (t) => {
-  const poor = { ...NODE, freeCpus: '', sharedCpus: '0', memoryBytes: GIB, memoryAvailableBytes: 0n };
-  const snapshot = snapshotOf([poor], { node: 0, hasSharedContainers: true, sharedCpuMillis: 5000n });
+  const empty = { freeCpus: '', sharedCpus: '0', memoryBytes: GIB, memoryAvailableBytes: 0n };
+  const snapshot = snapshotOf([{ ...NODE, ...empty, boundShared: 1, boundSharedMillis: 5000n }]);
   const planned = planNodeResourceTopology(snapshot, { ...OPTIONS, reservedMemoryBytes: 2n * GIB });
   t.match(planned.zones[0]?.resources, [{ available: '0' }, { allocatable: '0', available: '0' }]);
 });
