@@ -1,10 +1,8 @@
-// The one place where the agent's parts are built and joined.
-import { mkdir, rm } from 'node:fs/promises';
+// The one place where the agent's parts are built and joined; the larger of them are built in the folder beside it.
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Logger } from 'pino';
-import { Counter, type Registry as MetricsRegistry } from 'prom-client';
+import type { Registry as MetricsRegistry } from 'prom-client';
 import { describeError } from '../lib/errors.ts';
-import { failpointFromEnvironment } from '../lib/failpoint.ts';
 import { Admin } from '../proto/gen/holdfast/admin/v1/admin_pb.ts';
 import { Lifecycle } from '../proto/gen/holdfast/lifecycle/v1/lifecycle_pb.ts';
 import { Topology } from '../proto/gen/holdfast/topology/v1/topology_pb.ts';
@@ -20,47 +18,19 @@ import { TcpEndpoint } from './api/tcp-endpoint.ts';
 import { topologyHandlers } from './api/topology-service.ts';
 import { createTopologyView } from './api/topology-view.ts';
 import { VersionReserve } from './api/version-reserve.ts';
-import { readKubeletConfig } from './cluster/kubelet-config.ts';
-import { openPodSource } from './cluster/open-pod-source.ts';
 import { configToPlain } from './config/format.ts';
-import type { AgentConfig } from './config/schema.ts';
-import { createCpuset } from './cpuset/feature.ts';
-
 import type { DecidePolicy } from './cpuset/plan-placement.ts';
-
-import { buildGivingUp } from './giving-up.ts';
-
-import { openCgroups } from './host/cgroupfs.ts';
 import { groupId } from './host/groups.ts';
-import { openHostTree } from './host/host-tree.ts';
-import { replaceFile } from './host/replace-file.ts';
-import { buildInterfaces } from './interfaces.ts';
 import type { Feature, StatusLine } from './lifecycle/feature.ts';
-import { Holdings } from './lifecycle/holdings.ts';
-import { LifecycleLocks } from './lifecycle/locks.ts';
-import { Pipeline } from './lifecycle/pipeline.ts';
-
-import { type PolicyRules, planPolicy } from './lifecycle/plan-policy.ts';
-import { Refusals } from './lifecycle/refusals.ts';
-
-import { Registry } from './lifecycle/registry.ts';
-import { Subjects } from './lifecycle/subjects.ts';
-import { Upkeep } from './lifecycle/upkeep.ts';
-import { CpuSet } from './model/cpu-set.ts';
-import { formatSharedMask, SHARED_MASK_FILE } from './model/shared-mask.ts';
-import { createReuse } from './reuse/feature.ts';
-import { openRuntime } from './runtime/containerd.ts';
+import { planPolicy } from './lifecycle/plan-policy.ts';
+import { SHARED_MASK_FILE } from './model/shared-mask.ts';
 import { type Job, oncePerBurst, startJob } from './schedule.ts';
-import { openStore } from './state/open-store.ts';
 import { readHostTopology } from './topology/read-topology.ts';
-
-export interface WiringOptions {
-  readonly config: AgentConfig;
-  readonly version: string;
-  readonly logger: Logger;
-  /** Ends every wait of the agent. */
-  readonly shutdown: AbortSignal;
-}
+import { buildFeatures } from './wiring/features.ts';
+import { buildInterfaces } from './wiring/interfaces.ts';
+import { buildLifecycle } from './wiring/lifecycle.ts';
+import type { WiringOptions } from './wiring/options.ts';
+import { openOutside, podSourceLine } from './wiring/outside.ts';
 
 export interface WiredAgent {
   /** Opens the sockets; steps are answered UNAVAILABLE until {@link recover} has succeeded. */
@@ -71,136 +41,11 @@ export interface WiredAgent {
   close(graceMs: number): Promise<void>;
 }
 
-/** Layers are measured again after this long; a walk through one costs the disk something. */
-const MEASURE_INTERVAL_MS = 60_000;
 const MEASURE_CRON = '15 * * * * *';
 /** Pods change in bursts, and a reconciliation looks at the whole host. */
 const POD_CHANGES_MS = 1000;
 /** Members of this group may read the topology. */
 const TOPOLOGY_GROUP = 'holdfast';
-
-/** What lies outside the agent, opened. */
-async function openOutside({ config, logger, shutdown }: WiringOptions, metrics: MetricsRegistry) {
-  const tree = await openHostTree(config.paths.hostRoot);
-  const kubelet = await readKubeletConfig(tree, shutdown);
-  const { topology, remarks } = await readHostTopology(config.paths.hostRoot, shutdown);
-  for (const remark of remarks) logger.warn({}, remark);
-  const cgroups = await openCgroups(config.paths.hostRoot);
-  await mkdir(config.paths.run, { recursive: true, mode: 0o755 });
-  // From here on things are open that keep the process alive: what can fail comes before.
-  const { store, recovery } = await openStore({
-    directory: join(config.paths.state, 'state'),
-    onProblem: (error) => logger.error({ error: describeError(error) }, 'state store'),
-  });
-  if (recovery !== undefined) logger.error({ ...recovery }, 'the state was damaged and is being rebuilt');
-  const { staticManifests } = config.podSource;
-  const podSource = await openPodSource({
-    api: config.podSource.api,
-    file: config.podSource.file,
-    staticManifests: staticManifests === 'off' ? undefined : (staticManifests ?? kubelet?.staticPodPath),
-    nodeName: config.nodeName,
-    tree,
-    metrics,
-    logger,
-  });
-  const runtime = openRuntime({ endpoint: config.runtime.endpoint, logger });
-  return { tree, kubelet, topology, cgroups, store, recovered: recovery !== undefined, podSource, runtime };
-}
-
-type Outside = Awaited<ReturnType<typeof openOutside>>;
-
-function buildFeatures(
-  { config, logger }: WiringOptions,
-  outside: Outside,
-  metrics: MetricsRegistry,
-  changes: Changes,
-) {
-  const failpoint = failpointFromEnvironment(process.env);
-  const { runtime, store, podSource, tree, topology, cgroups, kubelet } = outside;
-  const shared = { runtime, store, logger, registry: metrics, now: Date.now, ...(failpoint && { failpoint }) };
-  const cpuset = createCpuset({
-    ...shared,
-    topology,
-    cgroups,
-    options: {
-      strategy: config.numa.strategy,
-      unboundMemory: config.numa.unboundMemory,
-      reservedMemory: config.numa.reservedMemory,
-      reservedCpus: config.cpuset.reservedCpus ?? kubelet?.reservedSystemCpus ?? CpuSet.EMPTY,
-    },
-    publishMask: (mask) => replaceFile(join(config.paths.run, SHARED_MASK_FILE), formatSharedMask(mask), 0o644),
-    onChange: () => changes.announce(),
-  });
-  const reuse = createReuse({
-    ...shared,
-    podSource,
-    tree,
-    recovered: outside.recovered,
-    options: {
-      budgetBytes: config.reuse.budget,
-      maxAgeMs: config.reuse.maxAge,
-      fastFailures: { limit: config.reuse.fastFailures.limit, withinMs: config.reuse.fastFailures.within },
-      measureIntervalMs: MEASURE_INTERVAL_MS,
-    },
-  });
-  return { cpuset, reuse };
-}
-
-function buildLifecycle(
-  { config, logger }: WiringOptions,
-  { tree, runtime, podSource }: Outside,
-  features: readonly Feature[],
-  metrics: MetricsRegistry,
-) {
-  const ended = new Counter({
-    name: 'holdfast_holdings_ended_total',
-    help: 'Pods whose CPUs, memory and layers were given back, by why.',
-    labelNames: ['why'],
-    registers: [metrics],
-  });
-  const failures = new Counter({
-    name: 'holdfast_reconcile_failures_total',
-    help: 'Times a feature could not find or repair drift.',
-    labelNames: ['feature'],
-    registers: [metrics],
-  });
-  const registry = new Registry();
-  const locks = new LifecycleLocks();
-  const policyRules: PolicyRules = {
-    ...config.policy,
-    namespaces: new Map(Object.entries(config.policy.namespaces)),
-    turnedOff: [
-      ...(config.reuse.enabled ? [] : (['reuse'] as const)),
-      ...(config.cpuset.enabled ? [] : (['exclusive', 'required'] as const)),
-    ],
-  };
-  const holdings = new Holdings({
-    features,
-    registry,
-    podSource,
-    gracePeriodMs: config.holdings.gracePeriod,
-    now: Date.now,
-    logger,
-    locks,
-    onEnded: (why) => ended.inc({ why }),
-  });
-  const subjects = new Subjects({ registry, runtime, podSource, policyRules, logger });
-  const refusals = new Refusals();
-  const now = Date.now;
-  const pipeline = new Pipeline({ features, registry, subjects, holdings, locks, runtime, logger, refusals, now });
-  const onFailure = (feature: string): void => failures.inc({ feature });
-  const upkeep = new Upkeep({ features, registry, holdings, runtime, podSource, logger, onFailure });
-  const giveUp = buildGivingUp({ config, tree, podSource, features, registry, refusals, metrics, logger });
-  return { pipeline, upkeep, policyRules, giveUp };
-}
-
-/** The pod source's own line of `holdfast status`. */
-function podSourceLine({ podSource }: Outside): StatusLine {
-  const { name, ageMs, problem } = podSource.status();
-  const age = `${name}, ${Math.round(ageMs / 1000)} s old`;
-  if (problem !== undefined) return { subject: 'pod source', level: 'warning', text: `${age}: ${problem}` };
-  return { subject: 'pod source', level: 'ok', text: name === 'none' ? 'none: see docs/podsource.md' : age };
-}
 
 /** Metrics are worth having, and nothing stops without them. */
 async function openMetrics(

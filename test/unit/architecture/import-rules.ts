@@ -60,6 +60,7 @@ const EDGES: ReadonlyMap<string, ReadonlySet<string>> = new Map([
   ['agent/cli/', OUTSIDE],
   ['agent/main.ts', OUTSIDE],
   ['agent/wiring.ts', OUTSIDE],
+  ['agent/wiring/', OUTSIDE],
   ['extender/agents/', new Set(['@grpc/grpc-js'])],
   ['extender/http/', new Set(['node:http', 'node:https', 'node:net', 'node:tls'])],
 ]);
@@ -120,6 +121,10 @@ const RULES: readonly Rule[] = [
   ({ from, to }) =>
     to === 'agent/wiring.ts' && from !== 'agent/daemon.ts'
       ? 'only daemon.ts, the life of the agent, knows wiring.ts'
+      : undefined,
+  ({ from, to }) =>
+    to.startsWith('agent/wiring/') && from !== 'agent/wiring.ts' && !from.startsWith('agent/wiring/')
+      ? 'agent/wiring/ is for wiring.ts alone'
       : undefined,
   ({ from, to }) =>
     to === 'agent/main.ts' || to === 'cri-shim/main.ts' ? `${from} must not load a program's entry point` : undefined,

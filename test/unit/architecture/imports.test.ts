@@ -61,6 +61,7 @@ const FORBIDDEN: readonly (readonly [string, string, string, RegExp])[] = [
     /must not know feature/,
   ],
   ['a feature imports the wiring', 'agent/reuse/x.ts', "import { w } from '../wiring.ts';", /only daemon.ts/],
+  ['a part of the wiring elsewhere', 'agent/cli/x.ts', "import { w } from '../wiring/w.ts';", /for wiring.ts alone/],
   [
     'a planner reads files',
     'agent/reuse/plan-x.ts',

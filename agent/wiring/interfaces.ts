@@ -1,20 +1,19 @@
 // The interfaces of others that the agent fills beside its own: the kubelet's podresources API, and NodeResourceTopology.
-
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import type { PodResourcesLister } from '../proto/gen/wire/podresources/v1/podresources_pb.ts';
-import type { Changes } from './api/changes.ts';
-import type { Handlers } from './api/handlers.ts';
-import { podResourcesHandlers, podResourcesLine } from './api/pod-resources-service.ts';
-import type { TopologyView } from './api/topology-view.ts';
-import { ApiCredentials } from './cluster/api-access.ts';
-import { openKubeletPodResources } from './cluster/kubelet-pod-resources.ts';
-import { type PublishedObject, publishNodeResourceTopology } from './cluster/publish-node-resource-topology.ts';
-import type { AgentConfig } from './config/schema.ts';
-import type { StatusLine } from './lifecycle/feature.ts';
-import { planNodeResourceTopology, policyFor } from './published/plan-node-resource-topology.ts';
-import type { Snapshot } from './published/snapshot.ts';
+import type { PodResourcesLister } from '../../proto/gen/wire/podresources/v1/podresources_pb.ts';
+import type { Changes } from '../api/changes.ts';
+import type { Handlers } from '../api/handlers.ts';
+import { podResourcesHandlers, podResourcesLine } from '../api/pod-resources-service.ts';
+import type { TopologyView } from '../api/topology-view.ts';
+import { ApiCredentials } from '../cluster/api-access.ts';
+import { openKubeletPodResources } from '../cluster/kubelet-pod-resources.ts';
+import { type PublishedObject, publishNodeResourceTopology } from '../cluster/publish-node-resource-topology.ts';
+import type { AgentConfig } from '../config/schema.ts';
+import type { StatusLine } from '../lifecycle/feature.ts';
+import { planNodeResourceTopology, policyFor } from '../published/plan-node-resource-topology.ts';
+import type { Snapshot } from '../published/snapshot.ts';
 
 export interface InterfacesOptions {
   readonly config: AgentConfig;

@@ -3,16 +3,16 @@ import { create } from '@bufbuild/protobuf';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import t from 'tap';
-import { Changes } from '../../agent/api/changes.ts';
-import { createTopologyView } from '../../agent/api/topology-view.ts';
-import { agentConfigSchema } from '../../agent/config/schema.ts';
-import { buildInterfaces } from '../../agent/interfaces.ts';
-import { HoldfastError } from '../../lib/errors.ts';
+import { Changes } from '../../../agent/api/changes.ts';
+import { createTopologyView } from '../../../agent/api/topology-view.ts';
+import { agentConfigSchema } from '../../../agent/config/schema.ts';
+import { buildInterfaces } from '../../../agent/wiring/interfaces.ts';
+import { HoldfastError } from '../../../lib/errors.ts';
 import {
   AllocatableResourcesRequestSchema,
   ListPodResourcesRequestSchema,
-} from '../../proto/gen/wire/podresources/v1/podresources_pb.ts';
-import { evenHost } from '../support/hand-made-hosts.ts';
+} from '../../../proto/gen/wire/podresources/v1/podresources_pb.ts';
+import { evenHost } from '../../support/hand-made-hosts.ts';
 
 const KUBECONFIG = '/nowhere/kubeconfig';
 

@@ -1,15 +1,15 @@
 // Joins what is needed to give pods up: who was refused, how the cluster is told, and when the agent looks.
 import type { Logger } from 'pino';
 import { Counter, type Registry as MetricsRegistry } from 'prom-client';
-import { endPod } from './cluster/end-pod.ts';
-import { apiCredentials } from './cluster/open-pod-source.ts';
-import type { PodSource } from './cluster/pod-source.ts';
-import type { AgentConfig } from './config/schema.ts';
-import type { HostTree } from './host/host-tree.ts';
-import type { Feature } from './lifecycle/feature.ts';
-import { giveUpWhereDue } from './lifecycle/give-up.ts';
-import type { Refusals } from './lifecycle/refusals.ts';
-import type { Registry } from './lifecycle/registry.ts';
+import { endPod } from '../cluster/end-pod.ts';
+import { apiCredentials } from '../cluster/open-pod-source.ts';
+import type { PodSource } from '../cluster/pod-source.ts';
+import type { AgentConfig } from '../config/schema.ts';
+import type { HostTree } from '../host/host-tree.ts';
+import type { Feature } from '../lifecycle/feature.ts';
+import { giveUpWhereDue } from '../lifecycle/give-up.ts';
+import type { Refusals } from '../lifecycle/refusals.ts';
+import type { Registry } from '../lifecycle/registry.ts';
 
 export interface GivingUpOptions {
   readonly config: AgentConfig;
