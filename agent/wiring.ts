@@ -2,6 +2,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Registry as MetricsRegistry } from 'prom-client';
+import { Changes } from '../lib/changes.ts';
 import { describeError } from '../lib/errors.ts';
 import { Admin } from '../proto/gen/holdfast/admin/v1/admin_pb.ts';
 import { Lifecycle } from '../proto/gen/holdfast/lifecycle/v1/lifecycle_pb.ts';
@@ -9,7 +10,6 @@ import { Topology } from '../proto/gen/holdfast/topology/v1/topology_pb.ts';
 import { PodResourcesLister } from '../proto/gen/wire/podresources/v1/podresources_pb.ts';
 import { adminHandlers } from './api/admin-service.ts';
 import { recordCalls } from './api/call-metrics.ts';
-import { Changes } from './api/changes.ts';
 import { implement } from './api/grpc-server.ts';
 import { lifecycleHandlers } from './api/lifecycle-service.ts';
 import { createRegistry, type MetricsServer, serveMetrics } from './api/metrics-server.ts';

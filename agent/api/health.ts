@@ -1,10 +1,11 @@
 // The gRPC health protocol: which services of this server answer now.
+
+import { Changes } from '../../lib/changes.ts';
 import { HoldfastError } from '../../lib/errors.ts';
 import {
   type Health,
   HealthCheckResponse_ServingStatus as Serving,
 } from '../../proto/gen/wire/grpc/health/v1/health_pb.ts';
-import { Changes } from './changes.ts';
 import type { Handlers } from './handlers.ts';
 
 /** The services' states. The empty name stands for the whole server, as the protocol says. */

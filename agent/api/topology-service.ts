@@ -1,7 +1,7 @@
 // The Topology service: read-only, for schedulers and the holdfast command.
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Changes } from '../../lib/changes.ts';
 import type { Topology } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
-import type { Changes } from './changes.ts';
 import type { Handlers } from './handlers.ts';
 import type { TopologyView } from './topology-view.ts';
 

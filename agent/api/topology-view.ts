@@ -1,6 +1,7 @@
 // What the topology service shows: the host as last read, with what is handed out on it. Both messages of a version are
 // made from one state, at the first look at that version, and shared by everybody who looks later.
 import { create, equals, type MessageInitShape, type MessageShape } from '@bufbuild/protobuf';
+import type { Changes } from '../../lib/changes.ts';
 import { HoldfastError } from '../../lib/errors.ts';
 import { encodeOnce } from '../../lib/grpc.ts';
 import {
@@ -15,7 +16,6 @@ import type { AllocationView } from '../model/allocation-view.ts';
 import type { HostTopology } from '../model/host-topology.ts';
 import type { Snapshot } from '../published/snapshot.ts';
 import { publishTopology, unallocated } from '../topology/publish.ts';
-import type { Changes } from './changes.ts';
 
 /** The state of one version. */
 export interface TopologySnapshot extends Snapshot {

@@ -1,8 +1,8 @@
 // The features, built over what lies outside.
 import { join } from 'node:path';
 import type { Registry as MetricsRegistry } from 'prom-client';
+import type { Changes } from '../../lib/changes.ts';
 import { failpointFromEnvironment } from '../../lib/failpoint.ts';
-import type { Changes } from '../api/changes.ts';
 import { createCpuset } from '../cpuset/feature.ts';
 import { replaceFile } from '../host/replace-file.ts';
 import { CpuSet } from '../model/cpu-set.ts';

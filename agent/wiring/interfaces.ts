@@ -2,8 +2,8 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import type { Changes } from '../../lib/changes.ts';
 import type { PodResourcesLister } from '../../proto/gen/wire/podresources/v1/podresources_pb.ts';
-import type { Changes } from '../api/changes.ts';
 import type { Handlers } from '../api/handlers.ts';
 import { podResourcesHandlers, podResourcesLine } from '../api/pod-resources-service.ts';
 import type { TopologyView } from '../api/topology-view.ts';

@@ -1,7 +1,8 @@
 // What is known of every node: its agent's last word, what was bound there since, and since when nothing was heard.
-import { Changes } from '../../agent/api/changes.ts';
+
 import type { Room } from '../../agent/cpuset/room.ts';
 import type { PodUid } from '../../agent/model/ids.ts';
+import { Changes } from '../../lib/changes.ts';
 import type { PodAsk } from '../planning/plan-ask.ts';
 import { planFit, takePlace, type WhyNot } from '../planning/plan-fit.ts';
 import type { HostState } from '../planning/plan-host.ts';

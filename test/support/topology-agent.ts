@@ -1,7 +1,6 @@
 // An agent as schedulers see it: the real topology service over the real planner's books, on TCP, without a host below.
 import { Server, ServerCredentials, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { adaptHandler } from '../../agent/api/call-adapter.ts';
-import { Changes } from '../../agent/api/changes.ts';
 import { topologyHandlers } from '../../agent/api/topology-service.ts';
 import { createTopologyView } from '../../agent/api/topology-view.ts';
 import { Ledger } from '../../agent/cpuset/ledger.ts';
@@ -14,6 +13,7 @@ import { CpuSet } from '../../agent/model/cpu-set.ts';
 import type { HostTopology } from '../../agent/model/host-topology.ts';
 import { podUid } from '../../agent/model/ids.ts';
 import type { PodAsk } from '../../extender/planning/plan-ask.ts';
+import { Changes } from '../../lib/changes.ts';
 import { serviceDefinition } from '../../lib/grpc.ts';
 import { Topology } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
 import type { KeyPair } from './test-certificates.ts';

@@ -12,13 +12,13 @@ import vm from 'node:vm';
 import { create, fromBinary } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
-import { Changes } from '../../../agent/api/changes.ts';
 import { implement, serveUnix } from '../../../agent/api/grpc-server.ts';
 import { topologyHandlers } from '../../../agent/api/topology-service.ts';
 import { createTopologyView, type Placing } from '../../../agent/api/topology-view.ts';
 import { pollUntil } from '../../../agent/cli/quickstart/poll.ts';
 import { CpuSet } from '../../../agent/model/cpu-set.ts';
 import { unallocated } from '../../../agent/topology/publish.ts';
+import { Changes } from '../../../lib/changes.ts';
 import { HoldfastError } from '../../../lib/errors.ts';
 import { callServerStream, callUnary, connectUnix, isServiceError } from '../../../lib/grpc-client.ts';
 import {

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import t, { type Test } from 'tap';
-import { Changes } from '../../../agent/api/changes.ts';
 import { pollUntil } from '../../../agent/cli/quickstart/poll.ts';
 import { ApiCredentials } from '../../../agent/cluster/api-access.ts';
 import { readOwners } from '../../../agent/cluster/node-resource-topology-api.ts';
@@ -14,6 +13,7 @@ import {
   type PublishedObject,
   publishNodeResourceTopology,
 } from '../../../agent/cluster/publish-node-resource-topology.ts';
+import { Changes } from '../../../lib/changes.ts';
 import { FakeTopologyServer } from '../../support/fake-topology-server.ts';
 import { makeAuthority } from '../../support/test-certificates.ts';
 

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
-import { Changes } from '../../../agent/api/changes.ts';
 import { VersionReserve } from '../../../agent/api/version-reserve.ts';
+import { Changes } from '../../../lib/changes.ts';
 import { MemoryStore } from '../../support/cpuset-node.ts';
 
 const NOVEMBER_2026_MS = 1_795_000_000_000;

@@ -74,7 +74,6 @@ const EXTENDER_MAY_KNOW = [
   'agent/cluster/',
   'agent/config/',
   'agent/log.ts',
-  'agent/api/changes.ts',
   'agent/api/metrics-server.ts',
   'agent/lifecycle/plan-policy.ts',
   'agent/cpuset/plan-',

@@ -2,10 +2,10 @@
 // the same version has seen the same state, whatever went on in between.
 import { setImmediate } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { Changes } from '../../../agent/api/changes.ts';
 import { createTopologyView } from '../../../agent/api/topology-view.ts';
 import { CpuSet } from '../../../agent/model/cpu-set.ts';
 import type { ContainerId } from '../../../agent/model/ids.ts';
+import { Changes } from '../../../lib/changes.ts';
 import { cgroupFiles } from '../../support/cgroup-files.ts';
 import { CpusetNode, makeNeed, signal } from '../../support/cpuset-node.ts';
 import { evenHost, GIB } from '../../support/hand-made-hosts.ts';

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { create, equals } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import t from 'tap';
-import { Changes } from '../../../agent/api/changes.ts';
 import { createTopologyView } from '../../../agent/api/topology-view.ts';
 import { Ledger } from '../../../agent/cpuset/ledger.ts';
 import { buildMachine } from '../../../agent/cpuset/machine.ts';
@@ -18,6 +17,7 @@ import { podFingerprint } from '../../../agent/published/plan-pod-fingerprint.ts
 import { planAllocatableResources, planPodResources } from '../../../agent/published/plan-pod-resources.ts';
 import type { Snapshot } from '../../../agent/published/snapshot.ts';
 import { publishTopology } from '../../../agent/topology/publish.ts';
+import { Changes } from '../../../lib/changes.ts';
 import { HoldfastError } from '../../../lib/errors.ts';
 import {
   HostTopologySchema,

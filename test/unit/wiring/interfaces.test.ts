@@ -3,10 +3,10 @@ import { create } from '@bufbuild/protobuf';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import t from 'tap';
-import { Changes } from '../../../agent/api/changes.ts';
 import { createTopologyView } from '../../../agent/api/topology-view.ts';
 import { agentConfigSchema } from '../../../agent/config/schema.ts';
 import { buildInterfaces } from '../../../agent/wiring/interfaces.ts';
+import { Changes } from '../../../lib/changes.ts';
 import { HoldfastError } from '../../../lib/errors.ts';
 import {
   AllocatableResourcesRequestSchema,
