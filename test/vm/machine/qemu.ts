@@ -55,6 +55,8 @@ export interface Qemu {
   readonly agentPath: string;
   /** Resolves when the process has ended: the machine was powered off, rebooted, or crashed. */
   readonly ended: Promise<void>;
+  /** The end of what the process has said of itself. */
+  readonly lastWords: () => Promise<string>;
   /** Ends it at once; what the machine has not written to its disk is lost. */
   readonly kill: () => Promise<void>;
 }
@@ -64,7 +66,11 @@ function shellQuote(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-export const saveCommand = (file: string): string => `exec:cat > ${shellQuote(file)}`;
+/** The file appears when its last byte is written, which is after QEMU says that it is done. */
+export function saveCommand(file: string): string {
+  const unfinished = shellQuote(`${file}.unfinished`);
+  return `exec:cat > ${unfinished} && mv ${unfinished} ${shellQuote(file)}`;
+}
 
 /** Commas separate options; in a value they are doubled. */
 function optionValue(text: string): string {
@@ -149,16 +155,18 @@ export async function startQemu(options: QemuOptions): Promise<Qemu> {
     child.kill('SIGKILL');
     await ended;
   };
+  const lastWords = async (): Promise<string> => {
+    return (await readFile(logPath, 'utf8')).trim().split('\n').slice(-3).join(' ');
+  };
   try {
     const died = ended.then(async (): Promise<never> => {
-      const words = (await readFile(logPath, 'utf8')).trim().split('\n').slice(-3).join(' ');
-      throw new HoldfastError('HOST_FAILURE', `QEMU did not start: ${words}`);
+      throw new HoldfastError('HOST_FAILURE', `QEMU did not start: ${await lastWords()}`);
     });
     const connected = openCommandSocket(join(options.directory, 'qmp.sock'), CONNECT_TIMEOUT_MS);
     died.catch(() => undefined);
     const monitor = await Promise.race([connected, died]);
     await monitor.execute('qmp_capabilities');
-    return { monitor, agentPath: join(options.directory, 'agent.sock'), ended, kill };
+    return { monitor, agentPath: join(options.directory, 'agent.sock'), ended, lastWords, kill };
   } catch (error) {
     if (!hasEnded(child)) await kill();
     throw error;

@@ -84,18 +84,20 @@ async function continueFromState({ monitor }: Qemu, signal: AbortSignal): Promis
 /** Ends with the machine running and booted to the end, or with no QEMU at all. */
 async function start(options: QemuOptions, begin: (machine: RunningMachine) => Promise<void>): Promise<RunningMachine> {
   const qemu = await startQemu(options);
+  const away = new AbortController();
+  void qemu.ended.then(() => away.abort());
   try {
-    const away = new AbortController();
-    void qemu.ended.then(() => away.abort(new HoldfastError('UNAVAILABLE', 'the machine went off at its start')));
     const timeoutMs = options.state === undefined ? BOOT_TIMEOUT_MS : RESTORE_TIMEOUT_MS;
     if (options.state !== undefined) await continueFromState(qemu, away.signal);
     const agent = await openGuestAgent(qemu.agentPath, timeoutMs, away.signal);
     const machine = { qemu, agent, ports: await forwardedPorts(qemu.monitor) };
     await begin(machine);
     return machine;
-  } catch (error) {
+  } catch (cause) {
+    const isOff = away.signal.aborted;
     await qemu.kill();
-    throw error;
+    if (!isOff) throw cause;
+    throw new HoldfastError('UNAVAILABLE', `the machine went off at its start: ${await qemu.lastWords()}`, { cause });
   }
 }
 

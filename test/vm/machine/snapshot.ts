@@ -2,7 +2,7 @@
 // test goes on from there and saves the boot, and what was done after it.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
@@ -85,6 +85,7 @@ async function save(machine: RunningMachine, file: string): Promise<void> {
     if (status === 'failed') throw new HoldfastError('HOST_FAILURE', `the machine cannot be saved: ${reason ?? ''}`);
     return status === 'completed' ? true : undefined;
   });
+  await pollUntil('what was saved to be on the disk', SAVE_TIMEOUT_MS, () => stat(file));
 }
 
 function savedIn(folder: string): SavedMachine {
