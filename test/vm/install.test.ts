@@ -4,6 +4,7 @@
 import t, { type Test } from 'tap';
 import { CriClient } from '../../agent/cli/quickstart/cri-client.ts';
 import { pollUntil } from '../../agent/cli/quickstart/poll.ts';
+import { ContainerState } from '../../proto/gen/wire/cri/v1/cri_pb.ts';
 import { neighbour, somePod } from '../integration/lifecycle/pods.ts';
 import { PRODUCT_DIRECTORY, PRODUCT_LABEL } from './machine/guest-files.ts';
 import { type Machine, NEEDS_ROOT, startMachine } from './machine/machine.ts';
@@ -19,6 +20,7 @@ const DISK = '/mnt/disk';
 /** The product without its client of the API server, which nothing here uses and which takes a minute to be copied. */
 const PRODUCT = '/mnt/product';
 const NEXT = '/mnt/next';
+const BROKEN = '/mnt/broken';
 const STAND_IN_LOG = '/run/stand-in-kubelet.log';
 /** While it is there, the stand-in ends at once when it is given the shim's socket. */
 const REFUSES = '/run/stand-in-refuses';
@@ -163,21 +165,41 @@ t.test('a node with running pods', { skip: NEEDS_ROOT }, async (t) => {
   const ownerPid = await direct.processId(ownerId);
   t.match(await confinement(machine, ownerPid), /^\d max /, 'one CPU, and no quota');
 
+  /** The same program under another version number, without copying it. */
+  const makeVersion = (folder: string, version: string): Promise<string> =>
+    machine.run(`set -e
+${overlay(DISK, folder)}
+sed -i '/"@kubernetes/d' ${folder}/package.json
+sed -i 's/"version": "[^"]*"/"version": "${version}"/' ${folder}/package.json
+: > ${STAND_IN_LOG}`);
+  const assertUndisturbed = async (t: Test): Promise<void> => {
+    t.equal(await machine.run(`cat ${STAND_IN_LOG}`), '', 'no connection was refused');
+    t.strictSame([await direct.processId(plainId), await direct.processId(ownerId)], [plainPid, ownerPid]);
+    t.match(await confinement(machine, ownerPid), /^\d max /, 'it owns its CPU still');
+  };
+
   await t.test('upgraded in place: no connection is refused, containers do not notice', async (t) => {
-    // The same program under another version number, without copying it.
-    await machine.run(`set -e
-${overlay(DISK, NEXT)}
-sed -i '/"@kubernetes/d' ${NEXT}/package.json
-sed -i 's/"version": "[^"]*"/"version": "9.9.9"/' ${NEXT}/package.json`);
-    await machine.run(`: > ${STAND_IN_LOG}`);
+    await makeVersion(NEXT, '9.9.9');
     const { exitCode, stdout, stderr } = await holdfast(`${NEXT}/bin/holdfast install`);
     t.equal(exitCode, 0, stdout + stderr);
     t.match(stdout, /restart holdfast-agent\.service[\s\S]*restart holdfast-cri-shim\.service/);
     t.match(stdout, /ok +agent: version 9\.9\.9/);
     t.notMatch(stdout, /restart kubelet|restart holdfast-cri-shim\.socket/);
-    t.equal(await machine.run(`cat ${STAND_IN_LOG}`), '', 'no connection was refused');
-    t.strictSame([await direct.processId(plainId), await direct.processId(ownerId)], [plainPid, ownerPid]);
-    t.match(await confinement(machine, ownerPid), /^\d max /, 'it owns its CPU still');
+    await assertUndisturbed(t);
+  });
+
+  await t.test('an upgrade that does not come up is taken back: the version before runs again', async (t) => {
+    await makeVersion(BROKEN, '10.0.0');
+    // It can tell what it is, which is tried before anything changes, but not serve.
+    const crash = "if (process.argv[2] === 'cri-shim' && process.argv[3] !== '--help') process.exit(1);";
+    await machine.run(`sed -i "2i ${crash}" ${BROKEN}/bin/holdfast`);
+    const { exitCode, stdout, stderr } = await holdfast(`${BROKEN}/bin/holdfast install`);
+    t.equal(exitCode, 1, stdout);
+    t.match(stderr, /the new version did not come up, and the one before is in use again/);
+    t.equal(await machine.run('holdfast --version'), '9.9.9\n');
+    t.equal(await machine.run('systemctl is-active holdfast-agent holdfast-cri-shim'), 'active\nactive\n');
+    t.match(await kubelet.containerStatus(ownerId), { state: ContainerState.CONTAINER_RUNNING }, 'the shim answers');
+    await assertUndisturbed(t);
   });
 
   await keepALayer(t, machine, kubelet, keeper);
