@@ -10,7 +10,7 @@ import { NEEDS_ROOT } from './machine/machine.ts';
 import { FOUR_NODES, MEMORY_ONLY_NODE, TWO_NODES } from './machine/shapes.ts';
 import { assertNoDoubleUse, confinementOf, pagesByNode, settles } from './node/facts.ts';
 import { startNode, type VmNode } from './node/node.ts';
-import { readCpus, readNodes } from './node/topology.ts';
+import { assertAllocationsAreObserved, assertSameAsLstopo, readNodes, readTopology } from './node/topology.ts';
 
 const OWNER = { 'holdfast.dev/cpuset': 'exclusive', 'holdfast.dev/numa': 'required' };
 const MIB = 1024 ** 2;
@@ -48,6 +48,7 @@ async function refusal(call: Promise<unknown>): Promise<string> {
 t.test('two memory nodes', { skip: NEEDS_ROOT }, async (t) => {
   const node = await startNode(t, TWO_NODES);
   await settles(t, 'in the beginning everything is shared', '0-3', () => sharedPool(node));
+  await assertSameAsLstopo(t, node);
 
   const [first, second, other] = [ownerOf(2), ownerOf(1), neighbour()];
   const [firstId = '', otherId = ''] = await startAll(node, first, other);
@@ -71,6 +72,7 @@ t.test('two memory nodes', { skip: NEEDS_ROOT }, async (t) => {
     return (await confinementOf(node, otherId)).cpus.split(/[,-]/).includes(beside.cpus);
   });
   await assertNoDoubleUse(t, node);
+  await assertAllocationsAreObserved(t, node, [firstId, secondId, otherId]);
 
   const refused = ownerOf(2);
   await node.writePods([first, other, second, refused]);
@@ -84,6 +86,7 @@ t.test('two memory nodes', { skip: NEEDS_ROOT }, async (t) => {
 
 t.test('four memory nodes', { skip: NEEDS_ROOT }, async (t) => {
   const node = await startNode(t, FOUR_NODES);
+  await assertSameAsLstopo(t, node);
   t.strictSame(await readNodes(node), [
     { id: 0, cpus: '0', distances: [10, 12, 21, 21] },
     { id: 1, cpus: '1', distances: [12, 10, 21, 21] },
@@ -91,7 +94,7 @@ t.test('four memory nodes', { skip: NEEDS_ROOT }, async (t) => {
     { id: 3, cpus: '3', distances: [21, 21, 12, 10] },
   ]);
   t.strictSame(
-    (await readCpus(node)).map(({ socket }) => socket),
+    (await readTopology(node)).cpus.map(({ socket }) => socket),
     [0, 0, 1, 1],
   );
   const wide = somePod(
@@ -104,6 +107,7 @@ t.test('four memory nodes', { skip: NEEDS_ROOT }, async (t) => {
   const { cpus, mems } = await confinementOf(node, id);
   t.ok(['0-1', '2-3'].includes(cpus), `two CPUs of the nodes that are near each other: ${cpus}`);
   t.equal(mems, cpus, 'and the memory of both');
+  await assertAllocationsAreObserved(t, node, [id]);
   const narrow = ownerOf(2);
   await node.writePods([wide, narrow]);
   t.match(await refusal(node.kubelet.runPod(narrow)), /NO_ROOM/, 'no single node has two CPUs');
@@ -111,6 +115,7 @@ t.test('four memory nodes', { skip: NEEDS_ROOT }, async (t) => {
 
 t.test('a memory node without CPUs', { skip: NEEDS_ROOT }, async (t) => {
   const node = await startNode(t, MEMORY_ONLY_NODE);
+  await assertSameAsLstopo(t, node);
   t.strictSame(
     (await readNodes(node)).map(({ cpus }) => cpus),
     ['0', '1', ''],

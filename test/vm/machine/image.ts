@@ -31,6 +31,7 @@ const PACKAGES = [
   'qemu-guest-agent',
   'busybox-static',
   'numactl',
+  'hwloc-nox',
   'procps',
   // groupdel.
   'passwd',
