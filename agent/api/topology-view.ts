@@ -63,6 +63,15 @@ export interface TopologyViewOptions {
   readonly decidePolicy?: DecidePolicy;
 }
 
+/** What decides on placements and is not shown by itself: the agent's own cpuset, and what the kernel keeps for others. */
+function hasSameLimits(one: HostTopology, other: HostTopology): boolean {
+  return (
+    one.usableCpus.equals(other.usableCpus) &&
+    one.usableMems.equals(other.usableMems) &&
+    one.isolatedCpus.equals(other.isolatedCpus)
+  );
+}
+
 export function createTopologyView(options: TopologyViewOptions): HostView {
   const { nodeName, topology, placing, changes, decidePolicy } = options;
   let host = topology;
@@ -89,7 +98,8 @@ export function createTopologyView(options: TopologyViewOptions): HostView {
       );
     },
     replace: async (now) => {
-      if (equals(HostTopologySchema, publish(host, 0n), publish(now, 0n))) return;
+      const looksTheSame = equals(HostTopologySchema, publish(host, 0n), publish(now, 0n));
+      if (looksTheSame && hasSameLimits(host, now)) return;
       const show = (): void => {
         host = now;
       };

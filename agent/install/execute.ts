@@ -43,8 +43,8 @@ const COMMAND_TIMEOUT_MS = 60_000;
 export const STATE_MODE = 0o700;
 const MANIFEST_MODE = 0o600;
 
-/** Folders of drop-ins and of links that the last file of ours left empty. */
-const EMPTY_FOLDER = /\.(?:service\.d|wants)$/;
+/** Folders of drop-ins, of links and of groups that the last file of ours left empty: to systemd they are as good as absent. */
+const EMPTY_FOLDER = /\.(?:service\.d|wants)$|^\/etc\/sysusers\.d$/;
 
 /** A program that is not there is no precondition any more: things were changed. */
 async function runProgram(

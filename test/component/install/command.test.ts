@@ -1,7 +1,7 @@
 // `holdfast install` and `uninstall` as commands, below a root directory: what they print, what they leave, and that the
 // copied program is whole.
 import { execFile } from 'node:child_process';
-import { readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
@@ -74,6 +74,8 @@ t.test('an image is prepared, and cleared again', async (t) => {
   const removed = await holdfast('uninstall', '--root', root, '--yes');
   t.equal(removed.code, 0, removed.stderr);
   t.strictSame(await filesOf(root), before);
+  const empty = ['etc/sysusers.d', 'etc/systemd/system/kubelet.service.d', 'etc/systemd/system/sockets.target.wants'];
+  for (const folder of empty) await t.rejects(stat(join(root, folder)), { code: 'ENOENT' }, `${folder} goes, too`);
   t.match((await holdfast('uninstall', '--root', root, '--yes')).stdout, /^Nothing to do/m);
 });
 

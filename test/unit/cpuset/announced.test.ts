@@ -140,3 +140,14 @@ await t.test('a host that lost a CPU is shown together with what is left to hand
   await view.replace(smaller);
   t.equal(view.snapshot().version, first.version + 1n, 'a host that is as before is no change');
 });
+
+await t.test("an agent's cpuset that became smaller takes CPUs and memory from what can be had", async (t) => {
+  const { node, changes, topology } = await startObserver(t);
+  const view = createTopologyView({ nodeName: 'node', topology, placing: node.feature, changes });
+  const free = () => view.snapshot().topology.numaNodes.map(({ freeCpus }) => freeCpus);
+  t.strictSame(free(), ['0-3', '4-7']);
+  await view.replace({ ...topology, usableCpus: CpuSet.parse('0-3'), usableMems: CpuSet.of(0) });
+  t.strictSame(free(), ['0-3', '']);
+  await view.replace(topology);
+  t.strictSame(free(), ['0-3', '4-7'], 'and gives them back');
+});
