@@ -82,6 +82,21 @@ ExecStart=/usr/sbin/ip address add 10.0.2.15/24 dev eth0
 WantedBy=multi-user.target
 `;
 
+/**
+ * The kernel patches its scheduler when the first CPU quota comes and when the last one goes, and QEMU 7.2 lets another CPU
+ * run into the patch now and then ("Oops: int3"). With a quota that stays it is patched once, at boot.
+ */
+const QUOTA_UNIT = `[Unit]
+Description=A CPU quota that stays
+
+[Service]
+ExecStart=/usr/bin/sleep infinity
+CPUQuota=100%
+
+[Install]
+WantedBy=multi-user.target
+`;
+
 /** At boot only what has a unit or a module of its own is announced again: the rest is half of the boot. */
 const FEWER_DEVICES = `[Service]
 ExecStart=
@@ -114,6 +129,7 @@ export function guestFiles(): readonly GuestFile[] {
   ];
   const enabled = [
     { name: 'test-network.service', content: NETWORK_UNIT, wantedBy: 'multi-user.target' },
+    { name: 'test-quota.service', content: QUOTA_UNIT, wantedBy: 'multi-user.target' },
     { name: 'opt-holdfast.mount', content: PRODUCT_MOUNT, wantedBy: `dev-disk-by\\x2dlabel-${PRODUCT_LABEL}.device` },
     ...listeners.map(({ port, action }) => ({
       name: `test-access-${port}.service`,
