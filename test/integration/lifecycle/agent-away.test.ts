@@ -6,7 +6,7 @@ import type { RunningPod } from '../../../agent/cli/quickstart/cri-client.ts';
 import { CpuSet } from '../../../agent/model/cpu-set.ts';
 import { isServiceError } from '../../../lib/grpc-client.ts';
 import { RuntimeService } from '../../../proto/gen/wire/cri/v1/cri_pb.ts';
-import { allocationsOf, assertNoDoubleUse, confinementOf, remainsOf, sharedPool } from './facts.ts';
+import { allocationsOf, assertNoDoubleUse, confinementOf, remainsOf, sharedPool, versionOf } from './facts.ts';
 import { NEEDS_ROOT, retrying, settles, startNode, type TestNode, until } from './harness.ts';
 import { containersOf, crash, dataOf, ensureRunning, KEEPS_ALL, leaveNote, neighbour, somePod } from './pods.ts';
 
@@ -63,6 +63,7 @@ async function whileAway(t: Test, node: TestNode, { leave, comeBack }: Away): Pr
   const empty = await kubelet.runPod(neighbour());
   const mask = await sharedPool(node);
 
+  const versionBefore = await versionOf(node);
   await leave(node);
   const [create, removal, sandboxRemoval] = await Promise.all([
     refusal(kubelet.createContainer(dead.pod, 'app', 1, {}, AbortSignal.timeout(30_000))),
@@ -90,6 +91,10 @@ async function whileAway(t: Test, node: TestNode, { leave, comeBack }: Away): Pr
 
   await comeBack(node);
   await until('the agent to answer', async () => (await allocationsOf(node)).length > 0);
+  t.ok(
+    (await versionOf(node)) > versionBefore,
+    'versions never go back, and what changed meanwhile has one of its own',
+  );
   await assertNoDoubleUse(t, node);
   const known = async (): Promise<unknown> => {
     const uids = new Set((await allocationsOf(node)).map(({ uid }) => uid));

@@ -43,6 +43,11 @@ export async function allocationsOf({ topologySocket }: Asked): Promise<readonly
   return (await askAgent(topologySocket, Topology.method.listAllocations, create(ListAllocationsRequestSchema))).pods;
 }
 
+/** Of what the agent shows: grows with each change. */
+export async function versionOf({ topologySocket }: Asked): Promise<bigint> {
+  return (await askAgent(topologySocket, Topology.method.getTopology, create(GetTopologyRequestSchema))).version;
+}
+
 /** The shared pool that the agent publishes to schedulers. */
 export async function sharedPool({ topologySocket }: Asked): Promise<string> {
   const { numaNodes } = await askAgent(topologySocket, Topology.method.getTopology, create(GetTopologyRequestSchema));
