@@ -27,6 +27,8 @@ export interface Cluster extends Kubectl {
   readonly apiServer: Program;
   /** As an administrator. */
   readonly core: CoreV1Api;
+  /** Path of that administrator's kubeconfig. */
+  readonly adminKubeconfig: string;
 }
 
 type ExtraConfig = Readonly<Record<string, unknown>>;
@@ -38,6 +40,8 @@ export interface ClusterOptions {
    */
   readonly config?: ExtraConfig | ((directory: string, agentKubeconfig: string) => ExtraConfig);
   readonly kubeletFlags?: Flags;
+  /** Of the scheduler, as in its configuration. */
+  readonly extenders?: readonly object[];
 }
 
 interface Control extends Kubectl {
@@ -75,9 +79,14 @@ async function waitForNode(core: CoreV1Api): Promise<void> {
 
 type Start = (program: Program) => Promise<void>;
 
-async function startControlPlane(programs: string, directory: string, start: Start): Promise<Control> {
+async function startControlPlane(
+  programs: string,
+  directory: string,
+  start: Start,
+  extenders: readonly object[] | undefined,
+): Promise<Control> {
   const folder = join(directory, 'control-plane');
-  const plane = await prepareControlPlane(programs, folder);
+  const plane = await prepareControlPlane(programs, folder, extenders);
   await start(plane.etcd);
   await start(plane.apiServer);
   await Promise.all([start(plane.controllerManager), start(plane.scheduler)]);
@@ -113,7 +122,7 @@ export async function startCluster(t: Test, options: ClusterOptions = {}): Promi
   host = await startPrivateHost({
     config: async (directory) => {
       await configurePodNetwork(directory, join(programs, 'cni'));
-      control = await startControlPlane(programs, directory, start);
+      control = await startControlPlane(programs, directory, start, options.extenders);
       const { config } = options;
       return {
         nodeName: NODE_NAME,
@@ -135,5 +144,6 @@ export async function startCluster(t: Test, options: ClusterOptions = {}): Promi
   });
   await start(nodeKubelet);
   await waitForNode(api.core);
-  return { ...api, host, nodeKubelet, apiServer: plane.apiServer };
+  const adminKubeconfig = plane.users.kubeconfigs.admin;
+  return { ...api, host, nodeKubelet, apiServer: plane.apiServer, adminKubeconfig };
 }
