@@ -33,7 +33,7 @@ export function podResourcesHandlers(options: PodResourcesOptions): Handlers<typ
     const theirs = await kubelet?.allocatable();
     return snapshot === undefined
       ? theirs
-      : planAllocatableResources(snapshot().topology, BigInt(reservedMemory), theirs);
+      : planAllocatableResources(snapshot(), BigInt(reservedMemory), theirs);
   };
   return {
     list: async () => (await list()) ?? {},

@@ -108,10 +108,11 @@ export class Room {
     return Math.max(0, here.memoryBytes - this.rules.reservedMemory - (this.#memory[node] ?? 0) - elsewhere);
   }
 
-  /** Bytes in pages of that size that are promised to nobody. */
+  /** Bytes in pages of that size that are promised to nobody; never less than 0. */
   hugepagesLeftOn(node: number, pageSize: number): number {
-    const total = this.machine.nodes[node]?.hugepages.get(pageSize) ?? 0;
-    return Math.max(0, total - (this.#hugepages.get(pageSize)?.[node] ?? 0));
+    const here = this.machine.nodes[node];
+    if (here === undefined || !here.hasMemory) return 0;
+    return Math.max(0, (here.hugepages.get(pageSize) ?? 0) - (this.#hugepages.get(pageSize)?.[node] ?? 0));
   }
 
   isTaken(position: number): boolean {

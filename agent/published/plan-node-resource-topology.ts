@@ -1,9 +1,10 @@
 // The NodeResourceTopology object of this node (topology.node.k8s.io/v1alpha2), as scheduler-plugins read it. Pure.
 // Sources: github.com/k8stopologyawareschedwg/noderesourcetopology-api and sigs.k8s.io/scheduler-plugins,
 // pkg/noderesourcetopology.
-import type { NumaNode } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import type { HostTopology, NumaNode } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
 import { CpuSet } from '../model/cpu-set.ts';
 import { podFingerprint } from './plan-pod-fingerprint.ts';
+import { type Promisable, planPromisable } from './plan-promisable.ts';
 import { hugepagesName } from './resource-names.ts';
 import type { Snapshot } from './snapshot.ts';
 
@@ -74,18 +75,27 @@ const LEGACY_POLICIES: Readonly<Record<TopologyPolicy, string>> = {
 const zoneName = (node: number): string => `node-${node}`;
 
 const sizeOf = (list: string): number => CpuSet.parse(list).size;
-const atLeastNone = (amount: bigint): bigint => (amount < 0n ? 0n : amount);
+
+/**
+ * CPUs that shared containers may use now, on the whole host. One that no node claims is never owned, so it is shared;
+ * the message does not say of it that it is isolated or not the agent's to use.
+ */
+function sharedOnHost({ cpus, numaNodes }: HostTopology): number {
+  const known = new Set(numaNodes.map(({ id }) => id));
+  const homeless = cpus.filter(({ online, numaNode }) => online && !known.has(numaNode)).length;
+  return numaNodes.reduce((sum, { sharedCpus }) => sum + sizeOf(sharedCpus), homeless);
+}
 
 /**
  * CPUs of the node that a pod can own now: the free ones, as far as the shared containers that are bound here keep what
  * they request, and some CPU of the host stays shared.
  */
-function ownableCpus(node: NumaNode, sharedOnHost: number): number {
+function ownableCpus(node: NumaNode, shared: number): number {
   const kept = node.boundShared === 0 ? 0 : Math.max(1, Math.ceil(Number(node.boundSharedMillis) / 1000));
-  return Math.max(0, Math.min(sizeOf(node.freeCpus), sizeOf(node.sharedCpus) - kept, sharedOnHost - 1));
+  return Math.max(0, Math.min(sizeOf(node.freeCpus), sizeOf(node.sharedCpus) - kept, shared - 1));
 }
 
-function resourcesOf(node: NumaNode, sharedOnHost: number, reservedMemoryBytes: bigint): readonly ZoneResource[] {
+function resourcesOf(node: NumaNode, shared: number, promisable: Promisable): readonly ZoneResource[] {
   const resource = (
     name: string,
     capacity: bigint | number,
@@ -97,16 +107,15 @@ function resourcesOf(node: NumaNode, sharedOnHost: number, reservedMemoryBytes: 
     allocatable: String(allocatable),
     available: String(available),
   });
+  const pagesFor = new Map(promisable.hugepages.map(({ pageSizeBytes, bytes }) => [pageSizeBytes, bytes]));
   const hugepages = node.hugepages
     .filter(({ total }) => total > 0n)
-    .map(({ pageSizeBytes, total, availableBytes }) => {
-      const all = pageSizeBytes * total;
-      return resource(hugepagesName(pageSizeBytes), all, all, availableBytes);
-    });
-  const allocatableMemory = atLeastNone(node.memoryBytes - reservedMemoryBytes);
+    .map(({ pageSizeBytes, total, availableBytes }) =>
+      resource(hugepagesName(pageSizeBytes), pageSizeBytes * total, pagesFor.get(pageSizeBytes) ?? 0n, availableBytes),
+    );
   return [
-    resource('cpu', sizeOf(node.cpus), sizeOf(node.allocatableCpus), ownableCpus(node, sharedOnHost)),
-    resource('memory', node.memoryBytes, allocatableMemory, node.memoryAvailableBytes),
+    resource('cpu', sizeOf(node.cpus), sizeOf(node.allocatableCpus), ownableCpus(node, shared)),
+    resource('memory', node.memoryBytes, promisable.memory, node.memoryAvailableBytes),
     ...hugepages,
   ];
 }
@@ -122,8 +131,8 @@ function attributesOf({ allocations }: Snapshot, policy: TopologyPolicy, zones: 
   ];
 }
 
-function zonesOf({ topology }: Snapshot, reservedMemoryBytes: bigint): readonly Zone[] {
-  const sharedOnHost = topology.numaNodes.reduce((sum, { sharedCpus }) => sum + sizeOf(sharedCpus), 0);
+function zonesOf({ topology, allocations }: Snapshot, reservedMemoryBytes: bigint): readonly Zone[] {
+  const shared = sharedOnHost(topology);
   const isShown = (node: number): boolean => node < MOST_NODES;
   return topology.numaNodes
     .filter(({ id }) => isShown(id))
@@ -133,7 +142,7 @@ function zonesOf({ topology }: Snapshot, reservedMemoryBytes: bigint): readonly 
       costs: node.distances
         .filter(({ node: to }) => isShown(to))
         .map(({ node: to, value }) => ({ name: zoneName(to), value })),
-      resources: resourcesOf(node, sharedOnHost, reservedMemoryBytes),
+      resources: resourcesOf(node, shared, planPromisable(node, allocations, reservedMemoryBytes)),
     }));
 }
 

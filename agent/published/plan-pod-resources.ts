@@ -2,7 +2,6 @@
 import { clone, create, type MessageInitShape } from '@bufbuild/protobuf';
 import type {
   ContainerAllocation,
-  HostTopology,
   ListAllocationsResponse,
   NodeShare,
   PodAllocation,
@@ -19,7 +18,9 @@ import {
   PodResourcesSchema,
 } from '../../proto/gen/wire/podresources/v1/podresources_pb.ts';
 import { CpuSet } from '../model/cpu-set.ts';
+import { planPromisable } from './plan-promisable.ts';
 import { hugepagesName } from './resource-names.ts';
+import type { Snapshot } from './snapshot.ts';
 
 type MemoryBlock = MessageInitShape<typeof ContainerMemorySchema>;
 
@@ -58,9 +59,30 @@ function containerWith(base: ContainerResources, own: ContainerAllocation | unde
   return container;
 }
 
-/** @param theirs - what the kubelet says of the pod; its containers are then those that are shown */
+/**
+ * The containers that are shown: the kubelet's, and those that it does not name (init containers) while they own CPUs
+ * that would else be nobody's.
+ */
+function basesOf(pod: PodAllocation, theirs: PodResources | undefined): readonly ContainerResources[] {
+  const bare = (name: string): ContainerResources => create(ContainerResourcesSchema, { name });
+  if (theirs === undefined) return pod.containers.map(({ name }) => bare(name));
+  const named = new Set(theirs.containers.map(({ name }) => name));
+  let told = pod.containers.filter(({ name }) => named.has(name)).reduce(withOwned, CpuSet.EMPTY);
+  const added = pod.containers.filter((container) => {
+    const before = told;
+    told = withOwned(told, container);
+    return !told.equals(before);
+  });
+  return [...theirs.containers, ...added.map(({ name }) => bare(name))];
+}
+
+function withOwned(cpus: CpuSet, { cpuset, cpus: own }: ContainerAllocation): CpuSet {
+  return cpuset === 'exclusive' ? cpus.union(CpuSet.parse(own)) : cpus;
+}
+
+/** @param theirs - what the kubelet says of the pod */
 function planPod(pod: PodAllocation, theirs: PodResources | undefined): PodResources {
-  const bases = theirs?.containers ?? pod.containers.map(({ name }) => create(ContainerResourcesSchema, { name }));
+  const bases = basesOf(pod, theirs);
   const own = new Map(pod.containers.map((each) => [each.name, each]));
   const containers = bases.map((base) => containerWith(base, own.get(base.name)));
   for (const share of pod.nodeShares) {
@@ -111,7 +133,7 @@ export function planPodResources(
  * @param kubelet - its own answer, for the devices; undefined when it gave none
  */
 export function planAllocatableResources(
-  { numaNodes }: HostTopology,
+  { topology: { numaNodes }, allocations }: Snapshot,
   reservedMemoryBytes: bigint,
   kubelet: AllocatableResourcesResponse | undefined,
 ): AllocatableResourcesResponse {
@@ -120,12 +142,15 @@ export function planAllocatableResources(
       ? create(AllocatableResourcesResponseSchema)
       : clone(AllocatableResourcesResponseSchema, kubelet);
   const allocatable = numaNodes.reduce((all, node) => all.union(CpuSet.parse(node.allocatableCpus)), CpuSet.EMPTY);
-  const blocks = numaNodes.flatMap((node): readonly MemoryBlock[] => [
-    ...(node.memoryBytes > reservedMemoryBytes ? [block(MEMORY, node.memoryBytes - reservedMemoryBytes, node.id)] : []),
-    ...node.hugepages
-      .filter(({ total }) => total > 0n)
-      .map(({ pageSizeBytes, total }) => block(hugepagesName(pageSizeBytes), pageSizeBytes * total, node.id)),
-  ]);
+  const blocks = numaNodes.flatMap((node): readonly MemoryBlock[] => {
+    const { memory, hugepages } = planPromisable(node, allocations, reservedMemoryBytes);
+    return [
+      ...(memory > 0n ? [block(MEMORY, memory, node.id)] : []),
+      ...hugepages
+        .filter(({ bytes }) => bytes > 0n)
+        .map(({ pageSizeBytes, bytes }) => block(hugepagesName(pageSizeBytes), bytes, node.id)),
+    ];
+  });
   answer.cpuIds = [...allocatable].map(BigInt);
   answer.memory = create(AllocatableResourcesResponseSchema, { memory: [...blocks] }).memory;
   return answer;

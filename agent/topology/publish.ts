@@ -30,6 +30,7 @@ const bytesOf = ({ pageSizeBytes, total }: HugepagePool): Bytes => bytes(pageSiz
  */
 export function unallocated(host: Host, reserved: CpuSet = CpuSet.EMPTY): AllocationView {
   const shared = host.usableCpus.minus(host.isolatedCpus);
+  const usable = (node: NumaNode, amount: Bytes): Bytes => (host.usableMems.has(node.id) ? amount : bytes(0));
   const view = (node: NumaNode): NodeAllocation => {
     const sharedCpus = node.cpus.intersect(shared);
     const allocatableCpus = sharedCpus.minus(reserved);
@@ -37,8 +38,8 @@ export function unallocated(host: Host, reserved: CpuSet = CpuSet.EMPTY): Alloca
       allocatableCpus,
       freeCpus: allocatableCpus,
       sharedCpus,
-      memoryAvailableBytes: host.usableMems.has(node.id) ? node.memoryBytes : bytes(0),
-      hugepagesAvailable: new Map(node.hugepages.map((pool) => [pool.pageSizeBytes, bytesOf(pool)])),
+      memoryAvailableBytes: usable(node, node.memoryBytes),
+      hugepagesAvailable: new Map(node.hugepages.map((pool) => [pool.pageSizeBytes, usable(node, bytesOf(pool))])),
       boundSharedMillis: milliCpu(0),
       boundShared: 0,
     };

@@ -162,6 +162,16 @@ await t.test('hugepages are promised like memory', async (t) => {
   );
 });
 
+await t.test('hugepages of a node whose memory is not to be handed out are promised to nobody', async (t) => {
+  const host = evenHost(2, 2, 1, { hugepages: 8 });
+  const ledger = new Ledger(buildMachine({ ...host, usableMems: CpuSet.of(1) }, CpuSet.EMPTY), RULES);
+  const size = 2 * 1024 ** 2;
+  t.equal(ledger.room.hugepagesLeftOn(0, size), 0);
+  const wanted = need({ shared: true, hugepages: new Map([[size, 8 * size]]) });
+  t.equal(hold(ledger, 'a', wanted, 'required').nodes.toString(), '1');
+  t.match(reasonOf(place(ledger.room, wanted, 'required')), /node 0: .*; node 1: /);
+});
+
 await t.test('where no node says how much memory it has, memory is not counted', async (t) => {
   const machine = buildMachine(
     {

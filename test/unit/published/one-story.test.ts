@@ -9,6 +9,7 @@ import { buildMachine } from '../../../agent/cpuset/machine.ts';
 import { planPod } from '../../../agent/cpuset/plan-pod.ts';
 import { allocationView, listAllocations } from '../../../agent/cpuset/view.ts';
 import { CpuSet } from '../../../agent/model/cpu-set.ts';
+import type { HostTopology } from '../../../agent/model/host-topology.ts';
 import { podUid } from '../../../agent/model/ids.ts';
 import { type ContainerPolicy, DEFAULT_POLICY } from '../../../agent/model/policy.ts';
 import { bytes } from '../../../agent/model/quantity.ts';
@@ -21,10 +22,15 @@ import { Changes } from '../../../lib/changes.ts';
 import { HoldfastError } from '../../../lib/errors.ts';
 import {
   HostTopologySchema,
+  type ListAllocationsResponse,
   ListAllocationsResponseSchema,
   type NodeShare,
   type PodAllocation,
 } from '../../../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import {
+  type ListPodResourcesResponse,
+  ListPodResourcesResponseSchema,
+} from '../../../proto/gen/wire/podresources/v1/podresources_pb.ts';
 import { cgroupFiles } from '../../support/cgroup-files.ts';
 import { CpusetNode, makeNeed } from '../../support/cpuset-node.ts';
 import { evenHost, GIB, randomHost } from '../../support/hand-made-hosts.ts';
@@ -32,9 +38,12 @@ import { holds, holdsAsync } from '../../support/properties.ts';
 
 const MIB = 1024 ** 2;
 const PAGE = 2 * MIB;
+const APPS = ['c0', 'c1', 'c2'] as const;
 
 interface Ask {
   readonly policy: Pick<ContainerPolicy, 'cpuset' | 'numa'>;
+  /** The pod's first container runs before the others, and no kubelet names it. */
+  readonly hasInit: boolean;
   readonly containers: readonly { readonly cpus: number; readonly memory: number; readonly pages: number }[];
 }
 
@@ -43,6 +52,7 @@ const ask: fc.Arbitrary<Ask> = fc.record({
     cpuset: fc.constantFrom('shared' as const, 'exclusive' as const),
     numa: fc.constantFrom('none' as const, 'preferred' as const, 'required' as const),
   }),
+  hasInit: fc.boolean(),
   containers: fc.array(
     fc.record({
       cpus: fc.integer({ min: 1, max: 3 }),
@@ -63,16 +73,40 @@ const reservedMemoryBytes = BigInt(GIB / 2);
 const cpusOf = (list: string): CpuSet => CpuSet.parse(list);
 const resourceOf = (zone: Zone | undefined, name: string) => zone?.resources.find((each) => each.name === name);
 
-/** What must hold between the messages and what is derived from them, whoever made them. */
-function checkStory(snapshot: Snapshot, reserve: bigint): CpuSet {
+const nameOf = (index: number, { hasInit }: Pick<Ask, 'hasInit'>): string =>
+  hasInit && index === 0 ? 'init' : `c${index}`;
+
+/** A kubelet names every pod with its app containers, whether they were made or not. */
+function kubeletOf({ pods }: ListAllocationsResponse): ListPodResourcesResponse {
+  const containers = APPS.map((name) => ({ name }));
+  return create(ListPodResourcesResponseSchema, {
+    podResources: pods.map(({ namespace, name }) => ({ namespace, name, containers })),
+  });
+}
+
+/** Another host with a CPU that no node claims, and a node whose memory is not the agent's to hand out. */
+function withOddities(topology: HostTopology, isOdd: boolean): HostTopology {
+  if (!isOdd) return topology;
+  const id = Math.max(...topology.cpus.map((cpu) => cpu.id)) + 50;
+  const homeless = { id, core: id, die: -1, socket: -1, numaNode: -1, l3: -1, online: true };
+  const usableMems = CpuSet.from([...topology.usableMems].slice(1));
+  const usableCpus = topology.usableCpus.union(CpuSet.of(id));
+  return { ...topology, cpus: [...topology.cpus, homeless], usableCpus, usableMems };
+}
+
+/**
+ * What must hold between the messages and what is derived from them, whoever made them.
+ * @param kubelet - its answer, when it gives one
+ */
+function checkStory(snapshot: Snapshot, reserve: bigint, kubelet?: ListPodResourcesResponse): CpuSet {
   const { topology: host, allocations } = snapshot;
   const nrt = planNodeResourceTopology(snapshot, { policy: 'none', reservedMemoryBytes: reserve, nodeUid: 'u' });
-  const { podResources } = planPodResources(allocations, undefined);
-  const allocatable = planAllocatableResources(host, reserve, undefined);
+  const { podResources } = planPodResources(allocations, kubelet);
+  const allocatable = planAllocatableResources(snapshot, reserve, undefined);
   assert.equal(host.version, allocations.version);
   assert.equal(
     nrt.attributes.find(({ name }) => name === 'nodeTopologyPodsFingerprint')?.value,
-    podFingerprint(podResources),
+    podFingerprint(allocations.pods),
   );
   const owned = CpuSet.from(
     podResources.flatMap(({ containers }) => containers.flatMap(({ cpuIds }) => cpuIds.map(Number))),
@@ -104,7 +138,8 @@ function checkStory(snapshot: Snapshot, reserve: bigint): CpuSet {
         .reduce((sum, share) => sum + of(share), 0n);
     const pagesOf = ({ hugepages }: NodeShare): bigint => hugepages.reduce((sum, each) => sum + each.bytes, 0n);
     // In podresources it is a container that has memory: a pod without any yet has none there.
-    const withContainers = allocations.pods.filter(({ containers }) => containers.length > 0);
+    const named = new Set(kubelet?.podResources.map(({ name }) => name));
+    const withContainers = allocations.pods.filter(({ name, containers }) => named.has(name) || containers.length > 0);
     assert.equal(
       here('memory'),
       promisedTo(withContainers, ({ memoryBytes }) => memoryBytes),
@@ -128,12 +163,23 @@ function checkStory(snapshot: Snapshot, reserve: bigint): CpuSet {
   return owned;
 }
 
+/** What is not the agent's to hand out is announced nowhere. */
+function checkClosed(snapshot: Snapshot, id: number): void {
+  const { zones } = planNodeResourceTopology(snapshot, { policy: 'none', reservedMemoryBytes: 0n, nodeUid: 'u' });
+  const memory = zones.find(({ name }) => name === `node-${id}`)?.resources.filter(({ name }) => name !== 'cpu') ?? [];
+  for (const { allocatable, available } of memory) assert.deepEqual([allocatable, available], ['0', '0']);
+  const blocks = planAllocatableResources(snapshot, 0n, undefined).memory;
+  assert.ok(!blocks.some(({ topology }) => topology?.nodes.some(({ ID }) => Number(ID) === id)));
+}
+
 await t.test('the messages, podresources and the object say what the planner would still give', async (t) => {
   const rules = fc.record({
     strategy: fc.constantFrom('spread' as const, 'pack' as const),
     unboundMemory: fc.constantFrom('proportional' as const, 'ignore' as const),
   });
-  const property = fc.property(randomHost, rules, operations, ({ topology, reserved }, rule, list) => {
+  const property = fc.property(randomHost, fc.boolean(), rules, operations, (host, isOdd, rule, list) => {
+    const { reserved } = host;
+    const topology = withOddities(host.topology, isOdd);
     const machine = buildMachine(topology, reserved);
     const ledger = new Ledger(machine, { ...rule, reservedMemory: Number(reservedMemoryBytes) });
     const snapshot = (version: bigint): Snapshot => ({
@@ -146,8 +192,8 @@ await t.test('the messages, podresources and the object say what the planner wou
       else {
         const { cpuset, numa } = operation.policy;
         const containers = operation.containers.map(({ cpus, memory, pages }, at) => ({
-          name: `c${at}`,
-          kind: 'app' as const,
+          name: nameOf(at, operation),
+          kind: nameOf(at, operation) === 'init' ? ('init' as const) : ('app' as const),
           cpuset,
           numa,
           numaScope: 'pod' as const,
@@ -164,7 +210,11 @@ await t.test('the messages, podresources and the object say what the planner wou
         if (made.ok) ledger.set(made.holding);
       }
       const now = snapshot(BigInt(index));
-      checkStory(now, reservedMemoryBytes);
+      const owned = checkStory(now, reservedMemoryBytes);
+      assert.ok(checkStory(now, reservedMemoryBytes, kubeletOf(now.allocations)).equals(owned));
+      for (const { id } of topology.numaNodes.filter((each) => !topology.usableMems.has(each.id))) {
+        checkClosed(now, id);
+      }
       const { zones } = planNodeResourceTopology(now, { policy: 'none', reservedMemoryBytes, nodeUid: 'u' });
       machine.nodes.forEach(({ id }, position) => {
         const { room } = ledger;
@@ -208,6 +258,7 @@ await t.test('what the running feature answers and what it counts are the same s
         else await runPod(node, `p${index}`, operation);
         const snapshot = view.snapshot();
         const owned = checkStory(snapshot, 0n);
+        assert.ok(checkStory(snapshot, 0n, kubeletOf(snapshot.allocations)).equals(owned));
         assert.equal(await gauge('holdfast_cpuset_exclusive_cpus'), owned.size);
         const shared = snapshot.topology.numaNodes.reduce((sum, { sharedCpus }) => sum + cpusOf(sharedCpus).size, 0);
         assert.equal(await gauge('holdfast_cpuset_shared_cpus'), shared);
@@ -220,10 +271,12 @@ await t.test('what the running feature answers and what it counts are the same s
 });
 
 /** All steps of the pod and its containers; a pod that is refused is not there. */
-async function runPod(node: CpusetNode, uid: string, { policy, containers }: Ask): Promise<void> {
+async function runPod(node: CpusetNode, uid: string, ask: Ask): Promise<void> {
+  const { policy, containers } = ask;
   const spec = containers.map(({ cpus, memory, pages }, index) => {
     const hugepages = new Map(pages === 0 ? [] : [[bytes(PAGE), bytes(pages * PAGE)]]);
-    return { name: `c${index}`, kind: 'app' as const, ...makeNeed(cpus, memory), hugepages };
+    const name = nameOf(index, ask);
+    return { name, kind: name === 'init' ? ('init' as const) : ('app' as const), ...makeNeed(cpus, memory), hugepages };
   });
   try {
     await node.runPod({ uid, policy: { ...DEFAULT_POLICY, ...policy }, spec });

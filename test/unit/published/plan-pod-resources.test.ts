@@ -99,6 +99,36 @@ t.test("the kubelet's devices are merged in, its CPUs and memory are not", async
   t.strictSame(toBinary(ListPodResourcesResponseSchema, kubelet), before, 'its answer is shared and stays as it was');
 });
 
+t.test('an init container, which the kubelet does not name, is added while it owns CPUs of its own', async (t) => {
+  const kubelet = create(ListPodResourcesResponseSchema, {
+    podResources: [{ namespace: 'prod', name: 'db-0', containers: [{ name: 'main', devices }] }],
+  });
+  const init = { name: 'init', cpuset: 'exclusive', cpus: '2-5', mems: '1' };
+  const cpusIn = (containers: typeof db.containers) =>
+    planPodResources(allocationsOf({ ...db, containers }), kubelet).podResources[0]?.containers.map((each) => [
+      each.name,
+      each.cpuIds.map(Number),
+    ]);
+  t.strictSame(
+    cpusIn([init]),
+    [
+      ['main', []],
+      ['init', [2, 3, 4, 5]],
+    ],
+    'it runs first',
+  );
+  t.strictSame(
+    cpusIn([init, { ...init, name: 'main', cpus: '2-3' }]),
+    [
+      ['main', [2, 3]],
+      ['init', [2, 3, 4, 5]],
+    ],
+    "what only it had is still the pod's",
+  );
+  t.strictSame(cpusIn([init, { ...init, name: 'main' }]), [['main', [2, 3, 4, 5]]], 'the next one has the same CPUs');
+  t.strictSame(cpusIn([{ ...init, cpuset: 'shared' }]), [['main', []]], "shared CPUs are nobody's");
+});
+
 t.test('fields of newer kubelets pass through', async (t) => {
   // ContainerResources.dynamic_resources = 5, a message that is not declared here.
   const container = Uint8Array.from([0x0a, 4, ...Buffer.from('main'), 0x2a, 2, 0x0a, 0]);
@@ -137,11 +167,12 @@ t.test('memory that no container is bound to is with the first one', async (t) =
 });
 
 t.test('what can be assigned at all', async (t) => {
-  const host = create(HostTopologySchema, {
+  const topology = create(HostTopologySchema, {
     numaNodes: [
       {
         id: 0,
         memoryBytes: 8n * GIB,
+        memoryAvailableBytes: 7n * GIB,
         allocatableCpus: '1-3',
         hugepages: [
           { pageSizeBytes: GIB, total: 2n, free: 0n },
@@ -149,10 +180,12 @@ t.test('what can be assigned at all', async (t) => {
         ],
       },
       { id: 4, memoryBytes: GIB / 2n, allocatableCpus: '5' },
+      // Its memory is not the agent's to hand out.
+      { id: 5, memoryBytes: 8n * GIB, hugepages: [{ pageSizeBytes: GIB, total: 2n, free: 2n }] },
     ],
   });
   const kubelet = create(AllocatableResourcesResponseSchema, { devices, cpuIds: [0n, 1n], memory: [{ size: 1n }] });
-  const planned = planAllocatableResources(host, GIB, kubelet);
+  const planned = planAllocatableResources({ topology, allocations: allocationsOf() }, GIB, kubelet);
   t.match(planned, { devices, cpuIds: [1n, 2n, 3n, 5n] });
   t.match(
     planned.memory.map(({ memoryType, size, topology }) => [memoryType, size, topology?.nodes.map(({ ID }) => ID)]),
@@ -160,6 +193,6 @@ t.test('what can be assigned at all', async (t) => {
       ['memory', 7n * GIB, [0n]],
       ['hugepages-1Gi', 2n * GIB, [0n]],
     ],
-    'a node with nothing beyond the reserve has none, and so has a size without pages',
+    'a node with nothing beyond the reserve has none, and so have a size without pages and a node of others',
   );
 });
