@@ -120,13 +120,17 @@ function resourcesOf(node: NumaNode, shared: number, promisable: Promisable): re
   ];
 }
 
-function attributesOf({ allocations }: Snapshot, policy: TopologyPolicy, zones: number): readonly NamedValue[] {
+function attributesOf(
+  { allocations, runningPods }: Snapshot,
+  policy: TopologyPolicy,
+  zones: number,
+): readonly NamedValue[] {
   return [
     { name: 'topologyManagerPolicy', value: policy },
     // holdfast.dev/numa speaks of the pod as a whole.
     { name: 'topologyManagerScope', value: 'pod' },
     ...(zones > DEFAULT_MAX_NODES ? [{ name: 'topologyManagerMaxNUMANodes', value: String(zones) }] : []),
-    { name: 'nodeTopologyPodsFingerprint', value: podFingerprint(allocations.pods) },
+    { name: 'nodeTopologyPodsFingerprint', value: podFingerprint(runningPods ?? allocations.pods) },
     { name: 'nodeTopologyPodsFingerprintMethod', value: 'all' },
   ];
 }

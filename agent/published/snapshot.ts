@@ -5,4 +5,9 @@ import type { HostTopology, ListAllocationsResponse } from '../../proto/gen/hold
 export interface Snapshot {
   readonly topology: HostTopology;
   readonly allocations: ListAllocationsResponse;
+  /**
+   * The pods of which an app container was ever started, in the API of phase Running: one that waits for its image has a
+   * place and is not among them. Absent where nobody told: every pod of the allocations then counts.
+   */
+  readonly runningPods?: readonly { readonly namespace: string; readonly name: string }[];
 }

@@ -55,8 +55,18 @@ async function statusOf({ host }: Cluster): Promise<{ readonly level: string; re
 const objectOf = async ({ kubectl }: Cluster): Promise<NodeResourceTopology> =>
   JSON.parse(await kubectl('get', KIND, NODE_NAME, '--output', 'json')) as NodeResourceTopology;
 
-/** What the object should be, by the agent's own API. */
-async function expectedOf({ host, core }: Cluster): Promise<NodeResourceTopology> {
+/** The pods that scheduler-plugins count with the informer mode Shared, by the API alone. */
+async function runningPods({
+  core,
+}: Cluster): Promise<readonly { readonly namespace: string; readonly name: string }[]> {
+  const fieldSelector = `spec.nodeName=${NODE_NAME},status.phase=Running`;
+  const { items } = await core.listPodForAllNamespaces({ fieldSelector });
+  return items.map(({ metadata }) => ({ namespace: metadata?.namespace ?? '', name: metadata?.name ?? '' }));
+}
+
+/** What the object should be: its fingerprint by the API's pods, all else by the agent's own API. */
+async function expectedOf(cluster: Cluster): Promise<NodeResourceTopology> {
+  const { host, core } = cluster;
   const { getTopology, listAllocations } = Topology.method;
   for (;;) {
     const allocations = await askAgent(host.topologySocket, listAllocations, create(ListAllocationsRequestSchema));
@@ -64,13 +74,13 @@ async function expectedOf({ host, core }: Cluster): Promise<NodeResourceTopology
     if (topology.version !== allocations.version) continue;
     const nodeUid = (await core.readNode({ name: NODE_NAME })).metadata?.uid ?? '';
     return planNodeResourceTopology(
-      { topology, allocations },
+      { topology, allocations, runningPods: await runningPods(cluster) },
       { policy: 'single-numa-node', reservedMemoryBytes: 0n, nodeUid },
     );
   }
 }
 
-/** Waits until the object says what the agent says. */
+/** Waits until the object says what the agent and the API say. */
 async function matching(cluster: Cluster, what: string): Promise<NodeResourceTopology> {
   let found: NodeResourceTopology | undefined;
   const parts = ({ zones, attributes, topologyPolicies }: NodeResourceTopology) => [

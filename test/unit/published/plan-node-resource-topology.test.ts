@@ -3,10 +3,12 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import t from 'tap';
 import { planNodeResourceTopology, policyFor } from '../../../agent/published/plan-node-resource-topology.ts';
 import { podFingerprint } from '../../../agent/published/plan-pod-fingerprint.ts';
+import type { Snapshot } from '../../../agent/published/snapshot.ts';
 import {
   HostTopologySchema,
   ListAllocationsResponseSchema,
   type NumaNodeSchema,
+  type PodAllocationSchema,
 } from '../../../proto/gen/holdfast/topology/v1/topology_pb.ts';
 
 const GIB = 1024n ** 3n;
@@ -15,9 +17,15 @@ const OPTIONS = { policy: 'single-numa-node', reservedMemoryBytes: 0n, nodeUid: 
 
 type Node = MessageInitShape<typeof NumaNodeSchema>;
 
+const DB: MessageInitShape<typeof PodAllocationSchema> = {
+  namespace: 'prod',
+  name: 'db',
+  containers: [{ name: 'main', cpuset: 'exclusive', cpus: '2-3' }],
+};
+
 const snapshotOf = (numaNodes: readonly Node[]) => ({
   topology: create(HostTopologySchema, { nodeName: 'worker-1', numaNodes: [...numaNodes] }),
-  allocations: create(ListAllocationsResponseSchema, { pods: [{ namespace: 'prod', name: 'db' }] }),
+  allocations: create(ListAllocationsResponseSchema, { pods: [DB] }),
 });
 
 const NODE: Node = {
@@ -99,6 +107,50 @@ t.test('some CPU of the host stays shared', async (t) => {
   const whole: Node = { ...NODE, allocatableCpus: '0-7', freeCpus: '0-7', sharedCpus: '0-7' };
   t.equal(cpuOf([whole]), '7');
   t.equal(cpuOf([whole, { ...whole, id: 1 }]), '8', 'another node has one');
+});
+
+t.test('a CPU that no node claims may be the one that stays shared', async (t) => {
+  const whole: Node = { ...NODE, allocatableCpus: '0-7', freeCpus: '0-7', sharedCpus: '0-7' };
+  const availableWith = (online: boolean) => {
+    const snapshot = snapshotOf([whole]);
+    const own = Array.from({ length: 8 }, (_, id) => ({ id, online: true, numaNode: 0 }));
+    snapshot.topology.cpus = create(HostTopologySchema, { cpus: [...own, { id: 8, online, numaNode: -1 }] }).cpus;
+    return planNodeResourceTopology(snapshot, OPTIONS).zones[0]?.resources[0]?.available;
+  };
+  t.equal(availableWith(true), '8');
+  t.equal(availableWith(false), '7', 'nothing runs on one that is offline');
+});
+
+t.test(
+  'the fingerprint is over the pods that run: not one that waits for its image, but one that will restart',
+  async (t) => {
+    const snapshot = snapshotOf([NODE]);
+    const fingerprintOf = (of: Snapshot) =>
+      planNodeResourceTopology(of, OPTIONS).attributes.find(({ name }) => name === 'nodeTopologyPodsFingerprint')
+        ?.value;
+    const pulling = { namespace: 'prod', name: 'pulling', numaNodes: '0', nodeShares: [{ node: 0, memoryBytes: GIB }] };
+    const allocations = create(ListAllocationsResponseSchema, { pods: [DB, pulling] });
+    const runningPods = [
+      { namespace: 'prod', name: 'db' },
+      { namespace: 'prod', name: 'crashing' },
+    ];
+    t.equal(fingerprintOf({ ...snapshot, allocations, runningPods }), podFingerprint(runningPods));
+    t.equal(fingerprintOf({ ...snapshot, allocations }), podFingerprint(allocations.pods), 'nobody told which run');
+  },
+);
+
+t.test('of a node whose memory is not to be handed out nothing is allocatable', async (t) => {
+  const hugepages = [{ pageSizeBytes: 2n * MIB, total: 512n, free: 512n }];
+  const closed: Node = { ...NODE, memoryAvailableBytes: 0n, hugepages };
+  const snapshot = snapshotOf([closed]);
+  const none = [{ name: 'cpu' }, { name: 'memory', allocatable: '0' }, { name: 'hugepages-2Mi', allocatable: '0' }];
+  const planned = () => planNodeResourceTopology(snapshot, OPTIONS).zones[0]?.resources;
+  t.match(planned(), none);
+  t.match(planned(), [{}, { capacity: `${16n * GIB}` }, { capacity: `${GIB}` }], 'though it is there');
+  const nodeShares = [{ node: 0, memoryBytes: 16n * GIB, hugepages: [{ pageSizeBytes: 2n * MIB, bytes: GIB }] }];
+  snapshot.allocations = create(ListAllocationsResponseSchema, { pods: [{ ...DB, nodeShares }] });
+  const full = [{}, { allocatable: `${16n * GIB}`, available: '0' }, { allocatable: `${GIB}`, available: '0' }];
+  t.match(planned(), full, 'one whose last byte was promised is another thing');
 });
 
 t.test('nodes that scheduler-plugins have no room for are left out', async (t) => {
