@@ -1,8 +1,12 @@
-// When the NodeResourceTopology object is applied next, whether by force, and what people are told. Pure.
+// When the NodeResourceTopology object is applied next, when it is looked after, whether by force, and what people are
+// told. Pure.
 
 /** How one attempt ended. */
 export type ApplyEnd =
-  | { readonly kind: 'applied' }
+  /** `isLook`: everything was read anew for it. */
+  | { readonly kind: 'applied'; readonly isLook: boolean }
+  /** Nothing was sent: the object is to be what was applied last. */
+  | { readonly kind: 'unchanged' }
   /** Others own the fields with other values. */
   | { readonly kind: 'conflict'; readonly managers: readonly string[] }
   | { readonly kind: 'failed'; readonly problem: string; readonly retryAfterMs?: number };
@@ -23,6 +27,8 @@ export interface ApplyState {
   readonly rival?: Rival;
   /** The next attempt takes the fields from whoever has them. */
   readonly force: boolean;
+  /** When the next attempt is a look, whatever has changed: milliseconds. Absent: at once. */
+  readonly lookAt?: number;
 }
 
 export interface ApplyTimes {
@@ -31,7 +37,10 @@ export interface ApplyTimes {
   /** First pause after a failure; doubled with each further one. */
   readonly pauseMs: number;
   readonly longestPauseMs: number;
-  /** The object is looked after this often, changes or not. */
+  /**
+   * The object is looked after this often, changes or not: somebody else may have changed or deleted it, its Node may
+   * have been made anew, and the credentials may be others.
+   */
   readonly verifyMs: number;
   /** A live rival has the fields taken from it no more often than this; quiet for so long, it counts as gone. */
   readonly rivalMs: number;
@@ -58,24 +67,35 @@ export interface NextApply {
   readonly waitMs: number;
 }
 
+/** Whether the next attempt goes by nothing that was read or applied before. */
+export function isLookDue({ lookAt }: ApplyState, now: number): boolean {
+  return lookAt === undefined || now >= lookAt;
+}
+
 /**
  * @param now - milliseconds, of any clock that does not go back
  * @param random - from 0 to 1: no two nodes ask at the same time
  */
 export function planApply(
-  { rival, failures, force }: ApplyState,
+  before: ApplyState,
   end: ApplyEnd,
   { now, random }: { readonly now: number; readonly random: number },
   times: ApplyTimes,
 ): NextApply {
+  const { rival, failures, force, lookAt } = before;
   const spread = 0.5 + random / 2;
+  const settled = now + times.settleMs;
+  const until = (time: number): number => Math.max(0, time - settled);
   switch (end.kind) {
+    case 'unchanged':
+      return { state: before, pauseMs: times.settleMs, waitMs: until(lookAt ?? settled) };
     case 'applied': {
       // Quiet is what it is from the time on when the fields were taken from it.
       const seen = rival && force ? { ...rival, seenAt: now } : rival;
       const isLeft = seen !== undefined && now - seen.seenAt < times.rivalMs;
-      const state = { failures: 0, force: false, ...(isLeft ? { rival: seen } : {}) };
-      return { state, pauseMs: times.settleMs, waitMs: times.verifyMs * spread };
+      const nextLook = end.isLook || lookAt === undefined ? settled + times.verifyMs * spread : lookAt;
+      const state = { failures: 0, force: false, lookAt: nextLook, ...(isLeft ? { rival: seen } : {}) };
+      return { state, pauseMs: times.settleMs, waitMs: until(nextLook) };
     }
     case 'conflict': {
       const next: Rival = { managers: end.managers, times: (rival?.times ?? 0) + 1, seenAt: now };

@@ -1,11 +1,12 @@
-// Keeps the NodeResourceTopology object of this node as it is planned: after changes, and every minute in case somebody
-// else changed it. In the background: nothing waits for it.
+// Keeps the NodeResourceTopology object of this node as it is planned: after changes of the object, and every minute in
+// case somebody else changed it. In the background: nothing waits for it.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { Counter, Gauge, type Registry } from 'prom-client';
 import { describeError } from '../../lib/errors.ts';
-import type { ApiAccess, ApiCredentials } from './api-access.ts';
+import type { ApiCredentials } from './api-access.ts';
 import { ApiError } from './api-error.ts';
+import { KeptAccess } from './kept-access.ts';
 import { applyObject, OBJECT_LIMITS, type ObjectRequest, readNodeUid } from './node-resource-topology-api.ts';
 import {
   APPLY_TIMES,
@@ -15,6 +16,7 @@ import {
   type ApplyView,
   describeApply,
   FIRST_APPLY,
+  isLookDue,
   planApply,
 } from './plan-apply.ts';
 
@@ -56,14 +58,23 @@ export function publishNodeResourceTopology(options: PublishOptions): PublishedO
   };
 }
 
+/** What the API server has accepted, with the Node that owns it. */
+interface Applied {
+  readonly nodeUid: string;
+  readonly content: string;
+}
+
 class Publisher {
   readonly #options: PublishOptions;
+  readonly #access: KeptAccess;
   readonly #ends: Counter<'end'>;
   #state: ApplyState = FIRST_APPLY;
+  #applied: Applied | undefined;
   #appliedAt: number | undefined;
 
   constructor(options: PublishOptions) {
     this.#options = options;
+    this.#access = new KeptAccess(options.credentials);
     const registers = [options.metrics];
     this.#ends = new Counter({
       name: 'holdfast_node_resource_topology_applies_total',
@@ -88,12 +99,20 @@ class Publisher {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#keepApplied(signal);
+    } finally {
+      this.#access.drop();
+    }
+  }
+
+  async #keepApplied(signal: AbortSignal): Promise<void> {
     const { versions, times = APPLY_TIMES } = this.#options;
     while (!signal.aborted) {
       const { version } = versions;
       const end = await this.#attempt(signal);
       if (signal.aborted) return;
-      this.#ends.inc({ end: end.kind });
+      if (end.kind !== 'unchanged') this.#ends.inc({ end: end.kind });
       const facts = { now: performance.now(), random: Math.random() };
       const next = planApply(this.#state, end, facts, times);
       this.#tell(next.state);
@@ -104,20 +123,34 @@ class Publisher {
   }
 
   async #attempt(signal: AbortSignal): Promise<ApplyEnd> {
-    const { credentials, nodeName, plan } = this.#options;
-    let access: ApiAccess | undefined;
+    const isLook = isLookDue(this.#state, performance.now());
+    if (isLook) this.#forget();
     try {
-      access = await credentials.open(signal);
-      const request: ObjectRequest = { access, nodeName, limits: OBJECT_LIMITS, signal };
-      const nodeUid = await readNodeUid(request);
-      await applyObject(request, plan(nodeUid), this.#state.force);
-      this.#appliedAt = performance.now();
-      return { kind: 'applied' };
+      return await this.#apply(isLook, signal);
     } catch (error) {
+      this.#forget();
       return this.#endOf(error);
-    } finally {
-      access?.close();
     }
+  }
+
+  /** Nothing that was read or applied before is trusted any longer. */
+  #forget(): void {
+    this.#access.drop();
+    this.#applied = undefined;
+  }
+
+  async #apply(isLook: boolean, signal: AbortSignal): Promise<ApplyEnd> {
+    const { nodeName, plan } = this.#options;
+    const before = this.#applied;
+    if (before !== undefined && JSON.stringify(plan(before.nodeUid)) === before.content) return { kind: 'unchanged' };
+    const access = await this.#access.open(signal);
+    const request: ObjectRequest = { access, nodeName, limits: OBJECT_LIMITS, signal };
+    const nodeUid = before?.nodeUid ?? (await readNodeUid(request));
+    const object = plan(nodeUid);
+    await applyObject(request, object, this.#state.force);
+    this.#applied = { nodeUid, content: JSON.stringify(object) };
+    this.#appliedAt = performance.now();
+    return { kind: 'applied', isLook };
   }
 
   #endOf(error: unknown): ApplyEnd {

@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import type { KeyPair } from './test-certificates.ts';
 
@@ -28,11 +28,28 @@ export class FakeTopologyServer {
   readonly applied: { readonly object: AppliedObject; readonly force: boolean }[] = [];
   /** Of every request: method and path. */
   readonly requests: string[] = [];
+  /** What requests must bear, when set; others are answered 401. */
+  token: string | undefined;
+  /** Connections that were made. */
+  connections = 0;
+  readonly #sockets = new Set<Socket>();
   readonly #server: https.Server;
 
   constructor(nodeName: string, { cert, key }: KeyPair) {
     this.nodeName = nodeName;
     this.#server = https.createServer({ cert, key }, (request, response) => void this.#answer(request, response));
+    // A connection that its client leaves open stays open.
+    this.#server.keepAliveTimeout = 0;
+    this.#server.on('connection', (socket: Socket) => {
+      this.connections += 1;
+      this.#sockets.add(socket);
+      socket.on('close', () => this.#sockets.delete(socket));
+    });
+  }
+
+  /** Connections that are open now. */
+  get open(): number {
+    return this.#sockets.size;
   }
 
   get url(): string {
@@ -61,7 +78,9 @@ export class FakeTopologyServer {
     this.requests.push(`${request.method} ${pathname}`);
     const body = await text(request);
     const group = '/apis/topology.node.k8s.io/v1alpha2';
-    if (this.outage !== undefined) this.#refuse(response, this.outage, 'outage');
+    const isKnown = this.token === undefined || request.headers.authorization === `Bearer ${this.token}`;
+    if (!isKnown) this.#refuse(response, 401, 'Unauthorized');
+    else if (this.outage !== undefined) this.#refuse(response, this.outage, 'outage');
     else if (pathname === `/api/v1/nodes/${this.nodeName}`) this.#node(request, response);
     else if (!this.hasKind && pathname.startsWith(group)) {
       response.writeHead(404, { 'content-type': 'text/plain' }).end('404 page not found\n');

@@ -27,7 +27,7 @@ t.teardown(() => rm(folder, { recursive: true, force: true }));
 const authority = await makeAuthority(folder);
 const identity = await authority.issue('api server', 'IP:127.0.0.1');
 
-async function kubeconfigOf(api: FakeTopologyServer, t: Test): Promise<string> {
+async function kubeconfigOf(api: FakeTopologyServer, user: object, t: Test): Promise<string> {
   const file = join(await mkdtemp(join(folder, 'k-')), 'kubeconfig');
   t.teardown(() => rm(file, { force: true }));
   const cluster = { server: api.url, 'certificate-authority': join(folder, 'ca.crt') };
@@ -35,7 +35,7 @@ async function kubeconfigOf(api: FakeTopologyServer, t: Test): Promise<string> {
     'current-context': 'c',
     contexts: [{ name: 'c', context: { cluster: 'c', user: 'u' } }],
     clusters: [{ name: 'c', cluster }],
-    users: [{ name: 'u', user: { token: 'x' } }],
+    users: [{ name: 'u', user }],
   };
   await writeFile(file, JSON.stringify(content));
   return file;
@@ -47,25 +47,36 @@ interface Bench {
   readonly credentials: ApiCredentials;
   readonly log: readonly { readonly level: number; readonly msg: string }[];
   readonly published: PublishedObject;
+  /** How often the object was planned. */
+  readonly plans: () => number;
   /** What the plan says from now on; told as a change. */
   readonly say: (zone: string) => void;
 }
 
-async function bench(t: Test, prepare: (api: FakeTopologyServer) => void = () => undefined, times = QUICK) {
+async function bench(
+  t: Test,
+  prepare: (api: FakeTopologyServer) => void = () => undefined,
+  times = QUICK,
+  user: object = { token: 'x' },
+) {
   const api = new FakeTopologyServer(NODE, identity);
   prepare(api);
   await api.start();
   t.teardown(() => api.stop());
-  const file = await kubeconfigOf(api, t);
+  const file = await kubeconfigOf(api, user, t);
   const credentials = new ApiCredentials(async () => file);
   const changes = new Changes();
   const log: { readonly level: number; readonly msg: string }[] = [];
   const write = (line: string): void => void log.push(JSON.parse(line) as (typeof log)[number]);
   let zone = 'first';
+  let planned = 0;
   const published = publishNodeResourceTopology({
     credentials,
     nodeName: NODE,
-    plan: (uid) => ({ metadata: { name: NODE, ownerReferences: [{ uid }] }, zones: [{ name: zone }] }),
+    plan: (uid) => {
+      planned += 1;
+      return { metadata: { name: NODE, ownerReferences: [{ uid }] }, zones: [{ name: zone }] };
+    },
     versions: changes,
     metrics: new Registry(),
     logger: pino({ level: 'info' }, { write }),
@@ -76,7 +87,7 @@ async function bench(t: Test, prepare: (api: FakeTopologyServer) => void = () =>
     zone = next;
     changes.announce();
   };
-  return { api, changes, credentials, log, published, say } satisfies Bench;
+  return { api, changes, credentials, log, published, plans: () => planned, say } satisfies Bench;
 }
 
 const until = (what: string, condition: () => boolean) =>
@@ -108,13 +119,77 @@ t.test('it is looked after without a change: what somebody deleted is made again
   t.pass('it came back');
 });
 
-t.test('a Node that was made anew owns it from the next time on', async (t) => {
-  const { api, say } = await bench(t);
+t.test('a Node that was made anew owns it from the next look on', async (t) => {
+  const { api } = await bench(t, undefined, { ...QUICK, verifyMs: 50 });
   await until('the object', () => api.object !== undefined);
   api.nodeUid = 'another';
-  say('second');
   await until('the other owner', () => api.object?.metadata.ownerReferences?.[0]?.uid === 'another');
-  t.equal(zoneOf(api), 'second');
+  t.pass('without a change');
+});
+
+t.test('a change that does not show in the object costs no request, another one only the object itself', async (t) => {
+  const { api, plans, say } = await bench(t);
+  await until('the object', () => api.object !== undefined);
+  const before = plans();
+  say('first');
+  await until('the change to be looked at', () => plans() > before);
+  say('second');
+  await until('the change', () => zoneOf(api) === 'second');
+  const object = `PATCH /apis/topology.node.k8s.io/v1alpha2/noderesourcetopologies/${NODE}`;
+  t.strictSame(api.requests, [`GET /api/v1/nodes/${NODE}`, object, object]);
+});
+
+t.test('changes between two looks share one connection, and a closed publisher has none', async (t) => {
+  const { api, published, say } = await bench(t);
+  for (const name of ['first', 'second', 'third']) {
+    if (name !== 'first') say(name);
+    await until(`the ${name}`, () => zoneOf(api) === name);
+  }
+  t.equal(api.connections, 1);
+  t.equal(api.open, 1);
+  await published.close();
+  await until('no connection to be open', () => api.open === 0);
+});
+
+t.test('every look has a new connection, and the one before is closed', async (t) => {
+  const { api, published } = await bench(t, undefined, { ...QUICK, verifyMs: 5 });
+  await until('some looks', () => api.connections >= 5);
+  await published.close();
+  await until('all of them to be closed', () => api.open === 0);
+  t.pass('none is left');
+});
+
+t.test('failures leave no connection behind', async (t) => {
+  const { api, published } = await bench(t, (made) => Object.assign(made, { outage: 500 }));
+  await until('some failures', () => api.connections >= 5);
+  await published.close();
+  await until('all of them to be closed', () => api.open === 0);
+  t.pass('none is left');
+});
+
+t.test('credentials that are not accepted any more are asked for again', async (t) => {
+  const tokens = await mkdtemp(join(folder, 'token-'));
+  const file = join(tokens, 'token');
+  await writeFile(file, 'old');
+  const credential =
+    '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"expirationTimestamp":"2100-01-01T00:00:00Z","token":"\'$(cat "$0")\'"}}';
+  const exec = {
+    apiVersion: 'client.authentication.k8s.io/v1',
+    command: 'sh',
+    args: ['-c', `printf %s '${credential}'`, file],
+    interactiveMode: 'Never',
+  };
+  const { api, log, say } = await bench(t, (made) => Object.assign(made, { token: 'old' }), QUICK, { exec });
+  await until('the object', () => zoneOf(api) === 'first');
+  await writeFile(file, 'new');
+  api.token = 'new';
+  say('second');
+  await until('the object with the new token', () => zoneOf(api) === 'second');
+  await until('the end of the problem', () => log.length === 2);
+  t.match(log, [
+    { level: 40, msg: /answers 401/ },
+    { level: 30, msg: /object worker-1/ },
+  ]);
 });
 
 const refusals: readonly (readonly [string, (api: FakeTopologyServer, isBroken: boolean) => void, RegExp])[] = [

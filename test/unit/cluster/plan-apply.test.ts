@@ -6,11 +6,13 @@ import {
   type ApplyState,
   describeApply,
   FIRST_APPLY,
+  isLookDue,
   type NextApply,
   planApply,
 } from '../../../agent/cluster/plan-apply.ts';
 
-const APPLIED: ApplyEnd = { kind: 'applied' };
+const APPLIED: ApplyEnd = { kind: 'applied', isLook: true };
+const UNCHANGED: ApplyEnd = { kind: 'unchanged' };
 const CONFLICT: ApplyEnd = { kind: 'conflict', managers: ['nfd'] };
 const FAILED: ApplyEnd = { kind: 'failed', problem: 'no' };
 
@@ -18,7 +20,27 @@ const next = (state: ApplyState, end: ApplyEnd, now = 0): NextApply =>
   planApply(state, end, { now, random: 1 }, APPLY_TIMES);
 
 t.test('after a good one: a moment for further changes, then the next change, or a look after a minute', async (t) => {
-  t.strictSame(next(FIRST_APPLY, APPLIED), { state: FIRST_APPLY, pauseMs: 1000, waitMs: 60_000 });
+  const state = { ...FIRST_APPLY, lookAt: 61_000 };
+  t.strictSame(next(FIRST_APPLY, APPLIED), { state, pauseMs: 1000, waitMs: 60_000 });
+});
+
+t.test('changes do not put off the look, whether the object changes with them or not', async (t) => {
+  const { state } = next(FIRST_APPLY, APPLIED);
+  const unchanged = next(state, UNCHANGED, 20_000);
+  t.strictSame(unchanged, { state, pauseMs: 1000, waitMs: 40_000 });
+  const changed = next(unchanged.state, { kind: 'applied', isLook: false }, 50_000);
+  t.strictSame(changed, { state, pauseMs: 1000, waitMs: 10_000 });
+  t.not(isLookDue(changed.state, 60_999), true);
+  t.ok(isLookDue(changed.state, 61_000));
+  t.equal(next(changed.state, UNCHANGED, 60_500).waitMs, 0, 'it is never waited for too long');
+  t.equal(next(changed.state, APPLIED, 61_000).state.lookAt, 122_000);
+});
+
+t.test('after whatever was not accepted all is read anew', async (t) => {
+  const { state } = next(FIRST_APPLY, APPLIED);
+  t.ok(isLookDue(FIRST_APPLY, 0));
+  t.ok(isLookDue(next(state, FAILED).state, 0));
+  t.ok(isLookDue(next(state, CONFLICT).state, 0));
 });
 
 t.test('failures are followed by ever longer pauses, up to a minute, and one problem is kept', async (t) => {
@@ -31,7 +53,8 @@ t.test('failures are followed by ever longer pauses, up to a minute, and one pro
   });
   t.strictSame(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
   t.strictSame(describeApply(state, 'n'), { level: 'warning', text: 'the object is not up to date: no' });
-  t.strictSame(next(state, APPLIED).state, FIRST_APPLY, 'and is over with the first good one');
+  t.match(describeApply(next(state, APPLIED).state, 'n'), { level: 'ok' }, 'and is over with the first good one');
+  t.equal(next(state, APPLIED).state.failures, 0);
 });
 
 t.test('no two nodes ask at the same time', async (t) => {
