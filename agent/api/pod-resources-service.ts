@@ -24,30 +24,43 @@ const MOST_QUOTED = 253;
 
 export function podResourcesHandlers(options: PodResourcesOptions): Handlers<typeof PodResourcesLister> {
   const { snapshot, kubelet, reservedMemory } = options;
-  const list = async (): Promise<ListPodResourcesResponse | undefined> => {
+  // Snapshots are read after the wait for the kubelet: what changed meanwhile is in them.
+  const list = async (): Promise<ListPodResourcesResponse> => {
     const theirs = await kubelet?.list();
-    // Read after the wait: what changed meanwhile is in it.
-    return snapshot === undefined ? theirs : planPodResources(snapshot().allocations, theirs);
+    return snapshot === undefined ? required(theirs, kubelet) : planPodResources(snapshot().allocations, theirs);
   };
-  const allocatable = async (): Promise<AllocatableResourcesResponse | undefined> => {
+  const allocatable = async (): Promise<AllocatableResourcesResponse> => {
     const theirs = await kubelet?.allocatable();
     return snapshot === undefined
-      ? theirs
+      ? required(theirs, kubelet)
       : planAllocatableResources(snapshot(), BigInt(reservedMemory), theirs);
   };
   return {
-    list: async () => (await list()) ?? {},
-    getAllocatableResources: async () => (await allocatable()) ?? {},
+    list,
+    getAllocatableResources: allocatable,
     get: async ({ podName, podNamespace }) => {
       // Of two pods of one name the later one comes last.
-      const pod = (await list())?.podResources.findLast(
-        ({ name, namespace }) => name === podName && namespace === podNamespace,
-      );
+      const { podResources } = await list();
+      const pod = podResources.findLast(({ name, namespace }) => name === podName && namespace === podNamespace);
       if (pod !== undefined) return { podResources: pod };
       const named = `${podNamespace.slice(0, MOST_QUOTED)}/${podName.slice(0, MOST_QUOTED)}`;
       throw new HoldfastError('NOT_FOUND', `there is no pod ${named} on this node`);
     },
   };
+}
+
+/**
+ * The kubelet's answer, where it is the only one: an empty answer in its place would look as if every pod were gone.
+ * @throws HoldfastError UNAVAILABLE when it gave none, PRECONDITION when it is not to be asked
+ */
+function required<Answer>(theirs: Answer | undefined, kubelet: KubeletPodResources | undefined): Answer {
+  if (theirs !== undefined) return theirs;
+  const nothing = 'cpuset.enabled is false, so Holdfast assigns nothing';
+  if (kubelet === undefined) {
+    throw new HoldfastError('PRECONDITION', `${nothing}, and podResources.kubelet is off: there is nobody to ask`);
+  }
+  const why = kubelet.problem() ?? 'no answer';
+  throw new HoldfastError('UNAVAILABLE', `${nothing}, and the kubelet does not answer on ${kubelet.socket}: ${why}`);
 }
 
 /** The service's own line of `holdfast status`. */

@@ -12,6 +12,7 @@ import type { Handlers } from '../../../agent/api/handlers.ts';
 import { podResourcesHandlers, podResourcesLine } from '../../../agent/api/pod-resources-service.ts';
 import { pollUntil } from '../../../agent/cli/quickstart/poll.ts';
 import { openKubeletPodResources } from '../../../agent/cluster/kubelet-pod-resources.ts';
+import type { Snapshot } from '../../../agent/published/snapshot.ts';
 import { callUnary, connectUnix, isServiceError } from '../../../lib/grpc-client.ts';
 import {
   HostTopologySchema,
@@ -27,8 +28,12 @@ import {
 
 const PATIENT_MS = 60_000;
 
-const snapshot = () => ({
-  topology: create(HostTopologySchema, { numaNodes: [{ id: 0, memoryBytes: 4096n, allocatableCpus: '0-3' }] }),
+const RESERVED = 1024;
+
+const snapshot = (): Snapshot => ({
+  topology: create(HostTopologySchema, {
+    numaNodes: [{ id: 0, memoryBytes: 4096n, memoryAvailableBytes: 3072n, allocatableCpus: '0-3' }],
+  }),
   allocations: create(ListAllocationsResponseSchema, {
     pods: [{ namespace: 'default', name: 'a', containers: [{ name: 'app', cpuset: 'exclusive', cpus: '1' }] }],
   }),
@@ -49,6 +54,33 @@ const silent: Handlers<typeof PodResourcesLister> = {
     new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
 };
 
+/** Answers when it is told to, and tells when it was asked so often. */
+function slow(questions: number) {
+  let left = questions;
+  const { promise: asked, resolve: tellAsked } = withResolvers();
+  const { promise: mayAnswer, resolve: answer } = withResolvers();
+  const after = async <Answer>(of: Promise<Answer>): Promise<Answer> => {
+    left -= 1;
+    if (left === 0) tellAsked();
+    await mayAnswer;
+    return of;
+  };
+  const handlers: Handlers<typeof PodResourcesLister> = {
+    ...answering,
+    list: (request, context) => after(answering.list(request, context)),
+    getAllocatableResources: (request, context) => after(answering.getAllocatableResources(request, context)),
+  };
+  return { handlers, asked, answer };
+}
+
+function withResolvers(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let resolve = (): void => undefined;
+  const promise = new Promise<void>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}
+
 interface Bench {
   readonly client: Client;
   readonly kubelet: ReturnType<typeof openKubeletPodResources>;
@@ -56,15 +88,22 @@ interface Bench {
   readonly startKubelet: (handlers: Handlers<typeof PodResourcesLister>) => Promise<() => Promise<void>>;
 }
 
-async function bench(t: Test, places = true): Promise<Bench> {
+interface BenchOptions {
+  /** Undefined where nothing is placed. */
+  readonly shown: (() => Snapshot) | undefined;
+  /** Milliseconds that the kubelet has. */
+  readonly patienceMs?: number;
+}
+
+async function bench(t: Test, { shown, ...patience }: BenchOptions = { shown: snapshot }): Promise<Bench> {
   const directory = await mkdtemp(path.join(os.tmpdir(), 'holdfast-podresources-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   const socket = path.join(directory, 'kubelet.sock');
   const log: string[] = [];
   const logger = pino({ level: 'info' }, { write: (line: string) => log.push(line) });
-  const kubelet = openKubeletPodResources({ socket, metrics: new Registry(), logger });
+  const kubelet = openKubeletPodResources({ socket, metrics: new Registry(), logger, ...patience });
   t.teardown(() => kubelet.close());
-  const handlers = podResourcesHandlers({ snapshot: places ? snapshot : undefined, kubelet, reservedMemory: 0 });
+  const handlers = podResourcesHandlers({ snapshot: shown, kubelet, reservedMemory: RESERVED });
   const onFinished = (): void => undefined;
   const ours = await serveUnix({
     path: path.join(directory, 'ours.sock'),
@@ -90,6 +129,14 @@ async function bench(t: Test, places = true): Promise<Bench> {
 
 const list = (client: Client) =>
   callUnary(client, PodResourcesLister.method.list, create(ListPodResourcesRequestSchema), { timeoutMs: PATIENT_MS });
+const allocatable = (client: Client) =>
+  callUnary(client, PodResourcesLister.method.getAllocatableResources, create(AllocatableResourcesRequestSchema), {
+    timeoutMs: PATIENT_MS,
+  });
+const get = (client: Client, podName: string) => {
+  const request = create(GetPodResourcesRequestSchema, { podNamespace: 'default', podName });
+  return callUnary(client, PodResourcesLister.method.get, request, { timeoutMs: PATIENT_MS });
+};
 const devicesIn = ({ podResources }: ListPodResourcesResponse): number =>
   podResources.reduce((sum, { containers }) => sum + (containers[0]?.devices.length ?? 0), 0);
 const ours = [{ namespace: 'default', name: 'a', containers: [{ name: 'app', cpuIds: [1n] }] }];
@@ -100,13 +147,10 @@ t.test("our CPUs and the kubelet's devices in one answer", async (t) => {
   t.match(podResourcesLine(kubelet), { level: 'ok' });
   await startKubelet(answering);
   t.match((await list(client)).podResources, merged);
-  const request = create(AllocatableResourcesRequestSchema);
-  const { getAllocatableResources } = PodResourcesLister.method;
-  const allocatable = await callUnary(client, getAllocatableResources, request, { timeoutMs: PATIENT_MS });
-  t.match(allocatable, {
+  t.match(await allocatable(client), {
     cpuIds: [0n, 1n, 2n, 3n],
     devices: [device],
-    memory: [{ memoryType: 'memory', size: 4096n }],
+    memory: [{ memoryType: 'memory', size: 3072n }],
   });
   t.match(podResourcesLine(kubelet), { level: 'ok' });
 });
@@ -141,26 +185,52 @@ t.test('a kubelet that says nothing is not waited for', async (t) => {
   t.match(podResourcesLine(kubelet), { level: 'warning' });
 });
 
+t.test('what changes while the kubelet is asked is in the answer', async (t) => {
+  let shown = snapshot();
+  const { client, startKubelet } = await bench(t, { shown: () => shown, patienceMs: PATIENT_MS });
+  const { handlers, asked, answer } = slow(2);
+  await startKubelet(handlers);
+  const answers = Promise.all([list(client), allocatable(client)]);
+  await asked;
+  const containers = [{ name: 'app', cpuset: 'exclusive', cpus: '2-3' }];
+  shown = {
+    topology: create(HostTopologySchema, { numaNodes: [{ id: 0, allocatableCpus: '2-3' }] }),
+    allocations: create(ListAllocationsResponseSchema, { pods: [{ namespace: 'default', name: 'a', containers }] }),
+  };
+  answer();
+  const [listed, allocatableNow] = await answers;
+  t.match(listed.podResources, [{ containers: [{ cpuIds: [2n, 3n], devices: [device] }] }]);
+  t.strictSame(allocatableNow.cpuIds, [2n, 3n]);
+});
+
+t.test('where nothing is placed and the kubelet is away, no answer says that there are no pods', async (t) => {
+  const { client, kubelet } = await bench(t, { shown: undefined });
+  for (const ask of [() => list(client), () => allocatable(client), () => get(client, 'a')]) {
+    const error = await ask().catch((thrown: unknown) => thrown);
+    t.ok(isServiceError(error, status.UNAVAILABLE));
+    t.match(error, { details: /the kubelet does not answer on .*kubelet\.sock: .*ENOENT/ });
+  }
+  const { list: listAlone } = podResourcesHandlers({ snapshot: undefined, kubelet: undefined, reservedMemory: 0 });
+  const { signal } = new AbortController();
+  await t.rejects(listAlone(create(ListPodResourcesRequestSchema), { signal }), { code: 'PRECONDITION' });
+  t.match(podResourcesLine(kubelet), { level: 'warning' });
+});
+
 t.test('where nothing is placed the kubelet speaks alone', async (t) => {
-  const { client, startKubelet } = await bench(t, false);
-  t.strictSame((await list(client)).podResources, []);
+  const { client, startKubelet } = await bench(t, { shown: undefined });
   await startKubelet(answering);
   await pollUntil('the answer', PATIENT_MS, async () => {
-    const { podResources } = await list(client);
-    if (podResources.length === 0) return undefined;
-    t.match(podResources, pods);
+    const listed = await list(client).catch((error: unknown) => error);
+    if (isServiceError(listed, status.UNAVAILABLE)) return undefined;
+    t.match(listed, { podResources: pods });
     return true;
   });
 });
 
 t.test('one pod by its name', async (t) => {
   const { client } = await bench(t);
-  const get = (podName: string) => {
-    const request = create(GetPodResourcesRequestSchema, { podNamespace: 'default', podName });
-    return callUnary(client, PodResourcesLister.method.get, request, { timeoutMs: PATIENT_MS });
-  };
-  t.match(await get('a'), { podResources: ours[0] });
-  const error = await get('x'.repeat(1_000_000)).catch((thrown: unknown) => thrown);
+  t.match(await get(client, 'a'), { podResources: ours[0] });
+  const error = await get(client, 'x'.repeat(1_000_000)).catch((thrown: unknown) => thrown);
   t.ok(isServiceError(error, status.NOT_FOUND));
   t.ok(isServiceError(error) && error.details.length < 1000, 'a long name is not given back');
 });
