@@ -16,6 +16,7 @@ import {
 } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
 import { isLoopback } from '../config/topology-address.ts';
 import { agentError } from './ask-agent.ts';
+import { endpointError, hostOfEndpoint } from './topology-endpoint.ts';
 
 const TIMEOUT_MS = 10_000;
 /** A watch ends after this long, and begins again. */
@@ -56,13 +57,7 @@ async function connect(options: SourceOptions): Promise<Client> {
     if (some) throw new HoldfastError('INVALID_REQUEST', '--tls-… and --server-name need --endpoint');
     return connectUnix(options.socket);
   }
-  const host = /^\[([0-9a-fA-F:.]+)\]:\d{1,5}$/.exec(endpoint)?.[1] ?? /^([A-Za-z0-9.-]+):\d{1,5}$/.exec(endpoint)?.[1];
-  if (host === undefined) {
-    throw new HoldfastError(
-      'INVALID_REQUEST',
-      `--endpoint is "${endpoint}"; it must be HOST:PORT, such as node-1:9570`,
-    );
-  }
+  const host = hostOfEndpoint(endpoint);
   if (tlsCa === undefined || tlsCert === undefined || tlsKey === undefined) {
     if (!some && isLoopback(host)) return connectTcp(endpoint, undefined);
     throw new HoldfastError('INVALID_REQUEST', `${host} is asked with --tls-ca, --tls-cert and --tls-key`);
@@ -81,16 +76,17 @@ async function connect(options: SourceOptions): Promise<Client> {
 
 export class TopologySource {
   readonly #client: Client;
-  readonly #name: string;
+  /** What a failed call means. */
+  readonly #explain: (error: unknown) => unknown;
 
-  private constructor(client: Client, name: string) {
+  private constructor(client: Client, { endpoint, socket }: SourceOptions) {
     this.#client = client;
-    this.#name = name;
+    this.#explain = (error) => (endpoint === undefined ? agentError(error, socket) : endpointError(error, endpoint));
   }
 
   /** Connects at the first question. @throws HoldfastError INVALID_REQUEST, NOT_FOUND */
   static async open(options: SourceOptions): Promise<TopologySource> {
-    return new TopologySource(await connect(options), options.endpoint ?? options.socket);
+    return new TopologySource(await connect(options), options);
   }
 
   /** @throws HoldfastError UNAVAILABLE when nothing answers; else what the agent sent */
@@ -107,7 +103,7 @@ export class TopologySource {
         if (isOne || look === LOOKS) return { host, allocations };
       }
     } catch (error) {
-      throw agentError(error, this.#name);
+      throw this.#explain(error);
     }
   }
 
@@ -139,7 +135,7 @@ export class TopologySource {
         }
       } catch (error) {
         signal.throwIfAborted();
-        const translated = agentError(error, this.#name);
+        const translated = this.#explain(error);
         const waitable =
           translated instanceof HoldfastError && ['UNAVAILABLE', 'DEADLINE', 'HOST_FAILURE'].includes(translated.code);
         if (!waitable) throw translated;
