@@ -11,12 +11,20 @@ import { bytes, formatBytes } from '../model/quantity.ts';
 import { formatTable } from './output.ts';
 import { cellShapeOf, drawCores, drawRanges, type Paint } from './topology-cells.ts';
 import { markCpus, type Owner } from './topology-marks.ts';
+import { printable, shorten } from './topology-text.ts';
 
 export interface PictureOptions {
-  /** Columns of the terminal. */
+  /** Columns of the terminal; no fewer than {@link NARROWEST} are drawn. */
   readonly width: number;
   readonly colour: boolean;
 }
+
+/** The widest cells of the owners' table; of a name, what tells most of them apart. */
+const CELLS = { name: 24, cpuset: 9, cpus: 24, mems: 10 };
+/** All columns but the names: a mark, the cells, and two blanks before each. */
+const BESIDE_NAMES = 1 + CELLS.cpuset + CELLS.cpus + CELLS.mems + 4 * 2;
+/** Columns that the picture needs. */
+export const NARROWEST = BESIDE_NAMES + CELLS.name;
 
 /** Beyond this many CPUs single cores are no longer drawn, only ranges. */
 const CORES_DRAWN_UP_TO = 160;
@@ -40,13 +48,13 @@ function wrap(words: readonly string[], width: number, indent: string): readonly
   return line === '' ? lines : [...lines, line];
 }
 
-function headline(host: HostTopology): readonly string[] {
+function headline(host: HostTopology, width: number): readonly string[] {
   const online = host.cpus.filter(({ online }) => online);
   const count = (key: (cpu: Cpu) => number): number => new Set(online.map(key)).size;
   const memory = host.numaNodes.reduce((sum, node) => sum + node.memoryBytes, 0n);
   const offline = host.cpus.length - online.length;
   return [
-    ...(host.nodeName === '' ? [] : [`${host.nodeName}:`]),
+    ...(host.nodeName === '' ? [] : [`${shorten(printable(host.nodeName), width - 1)}:`]),
     `${plural(
       count(({ socket }) => socket),
       'socket',
@@ -129,16 +137,13 @@ function groupingFor(host: HostTopology): Grouping {
 
 function ownersTable(owners: readonly Owner[], width: number): readonly string[] {
   if (owners.length === 0) return [];
-  const shorten = (text: string, length: number): string =>
-    text.length <= length ? text : `${text.slice(0, length - 1)}…`;
-  // Names take what the other columns leave, and at least what tells most of them apart.
-  const nameWidth = Math.max(22, width - 54);
+  const cell = (text: string, length: number): string => shorten(printable(text), length);
   const rows = owners.map((owner) => [
     owner.mark,
-    shorten(owner.name, nameWidth),
-    owner.cpuset,
-    shorten(owner.cpus, 24),
-    owner.mems === '' ? '-' : shorten(owner.mems, 10),
+    cell(owner.name, Math.max(CELLS.name, width - BESIDE_NAMES)),
+    cell(owner.cpuset, CELLS.cpuset),
+    cell(owner.cpus, CELLS.cpus),
+    owner.mems === '' ? '-' : cell(owner.mems, CELLS.mems),
   ]);
   return ['', ...formatTable(['', 'container', 'cpuset', 'cpus', 'memory'], rows).trimEnd().split('\n')];
 }
@@ -146,13 +151,14 @@ function ownersTable(owners: readonly Owner[], width: number): readonly string[]
 /**
  * Draws the host.
  * @param allocations - who owns what; a host without an agent has none
- * @returns lines that fit the width (80 columns suffice), ending with a newline; escape sequences only with `colour`
+ * @returns lines that fit the width, ending with a newline; escape sequences only with `colour`, whatever names there are
  */
 export function drawTopology(
   host: HostTopology,
   allocations: ListAllocationsResponse,
-  { width, colour }: PictureOptions,
+  { width: columns, colour }: PictureOptions,
 ): string {
+  const width = Math.max(NARROWEST, columns);
   const marks = markCpus(host, allocations);
   // Whether standard output is a terminal is the caller's question, not styleText's.
   const paint: Paint = (text, style) =>
@@ -167,7 +173,7 @@ export function drawTopology(
     group(cpus).flatMap(({ label, cpus: members }) => [`  ${label}`, ...draw(members).map((line) => `    ${line}`)]);
   // Where nothing is promised anywhere, bars would say nothing.
   const isPromised = host.numaNodes.some((node) => node.memoryAvailableBytes !== node.memoryBytes);
-  const lines = [...wrap(headline(host), width, '  ')];
+  const lines = [...wrap(headline(host, width), width, '  ')];
   for (const node of host.numaNodes) {
     const inNode = CpuSet.parse(node.cpus);
     const cpus = host.cpus.filter((cpu) => inNode.has(cpu.id) || (!cpu.online && cpu.numaNode === node.id));

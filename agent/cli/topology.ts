@@ -12,9 +12,9 @@ import { socketOption, TOPOLOGY_SOCKET } from './ask-agent.ts';
 import { formatOutput, type OutputFormat, outputOption } from './output.ts';
 import { drawTopology } from './topology-picture.ts';
 import { type HostState, type SourceOptions, TopologySource } from './topology-source.ts';
+import { printable, printableError } from './topology-text.ts';
 
 const READ_TIMEOUT_MS = 60_000;
-const NARROWEST = 40;
 const WIDEST = 160;
 
 /** Escape sequences of every terminal since the VT100. */
@@ -73,7 +73,7 @@ function wantsColour(): boolean {
 }
 
 function picture({ host, allocations }: HostState): string {
-  const width = Math.min(WIDEST, Math.max(NARROWEST, process.stdout.columns ?? 80));
+  const width = Math.min(WIDEST, process.stdout.columns ?? 80);
   return drawTopology(host, allocations, { width, colour: wantsColour() });
 }
 
@@ -95,13 +95,19 @@ function redraw(text: string, rows: number): string {
   return `${HOME}${shown.map((line) => `${line}${CLEAR_RIGHT}\n`).join('')}${CLEAR_BELOW}`;
 }
 
+async function show(options: TopologyOptions): Promise<void> {
+  const { remarks, ...state } = await gather(options);
+  for (const remark of remarks) process.stderr.write(`holdfast: ${printable(remark)}\n`);
+  process.stdout.write(formatOutput(options.output, plain(state), () => picture(state)));
+}
+
 async function watch(options: TopologyOptions): Promise<void> {
   const source = await TopologySource.open(options);
   const reader = new AbortController();
   process.stdout.on('error', (error) => reader.abort(error));
   try {
     if (options.output === 'table' && process.stdout.isTTY === true) process.stdout.write(CLEAR);
-    const onAway = (why: string): void => void process.stderr.write(`holdfast: ${why}; trying again\n`);
+    const onAway = (why: string): void => void process.stderr.write(`holdfast: ${printable(why)}; trying again\n`);
     for await (const state of source.watch(onAway, reader.signal)) {
       // A slow reader holds the stream up, and gets the latest state when it reads again.
       if (!process.stdout.write(formatUpdate(options.output, state))) await once(process.stdout, 'drain');
@@ -126,16 +132,22 @@ export function topologyCommand(): Command {
       ).conflicts(['watch', 'endpoint']),
     )
     .option('--endpoint <host:port>', 'ask the agent of another node over TCP')
-    .option('--tls-ca <file>', 'with --endpoint: authorities of the agent, PEM')
-    .option('--tls-cert <file>', 'with --endpoint: certificate of this client, PEM')
-    .option('--tls-key <file>', 'with --endpoint: its key, PEM')
-    .option('--server-name <name>', "with --endpoint: the name in the agent's certificate, when it is not HOST")
+    .addOption(ofEndpoint('--tls-ca <file>', 'authorities of the agent, PEM'))
+    .addOption(ofEndpoint('--tls-cert <file>', 'certificate of this client, PEM'))
+    .addOption(ofEndpoint('--tls-key <file>', 'its key, PEM'))
+    .addOption(ofEndpoint('--server-name <name>', "the name in the agent's certificate, when it is not HOST"))
     .addOption(outputOption())
-    .addOption(socketOption(TOPOLOGY_SOCKET))
+    .addOption(socketOption(TOPOLOGY_SOCKET).conflicts(['endpoint', 'root']))
     .action(async (options: TopologyOptions) => {
-      if (options.watch === true) return watch(options);
-      const { remarks, ...state } = await gather(options);
-      for (const remark of remarks) process.stderr.write(`holdfast: ${remark}\n`);
-      process.stdout.write(formatOutput(options.output, plain(state), () => picture(state)));
+      try {
+        await (options.watch === true ? watch(options) : show(options));
+      } catch (error) {
+        throw printableError(error);
+      }
     });
+}
+
+/** An option that says how the agent of another node is asked. */
+function ofEndpoint(flags: string, description: string): Option {
+  return new Option(flags, `with --endpoint: ${description}`).conflicts('root');
 }

@@ -14,6 +14,7 @@ import { parse } from 'yaml';
 import { implement, serveUnix } from '../../../agent/api/grpc-server.ts';
 import type { Handlers } from '../../../agent/api/handlers.ts';
 import { TcpEndpoint } from '../../../agent/api/tcp-endpoint.ts';
+import { topologyCommand } from '../../../agent/cli/topology.ts';
 import { agentConfigSchema } from '../../../agent/config/schema.ts';
 import { createLogger } from '../../../agent/log.ts';
 import { Changes } from '../../../lib/changes.ts';
@@ -227,6 +228,49 @@ await t.test('--endpoint asks the agent of another node, with certificates', asy
   );
   t.match(await complaint('--endpoint', 'node-1:9570'), /node-1 is asked with --tls-ca, --tls-cert and --tls-key/);
   t.match(await complaint('--endpoint', 'node-1', ...certificates), /it must be HOST:PORT/);
+  // Nothing listens on port 1, which is reserved and needs root.
+  const nowhere = await complaint('--endpoint', '127.0.0.1:1', ...certificates);
+  t.match(nowhere, /does not answer on 127\.0\.0\.1:1: is topologyApi set/);
+  t.notMatch(nowhere, /systemctl/, 'it is another host');
   t.match(await complaint('--tls-ca', at('ca.pem')), /need --endpoint/);
   t.match(await complaint(...where, ...certificates.with(1, at('none'))), /--tls-ca .*none cannot be read/);
+});
+
+await t.test('options that do not go together are refused', async (t) => {
+  const refused: readonly (readonly [words: readonly string[], RegExp])[] = [
+    [['--socket', 's', '--endpoint', 'node-1:9570'], /'--socket <path>' cannot be used with .*'--endpoint/],
+    [['--socket', 's', '--root', '/r'], /'--socket <path>' cannot be used with .*'--root/],
+    [['--endpoint', 'node-1:9570', '--root', '/r'], /cannot be used with/],
+    [['--tls-ca', 'f', '--root', '/r'], /'--tls-ca <file>' cannot be used with .*'--root/],
+    [['--tls-cert', 'f', '--root', '/r'], /'--tls-cert <file>' cannot be used with/],
+    [['--tls-key', 'f', '--root', '/r'], /'--tls-key <file>' cannot be used with/],
+    [['--server-name', 'n', '--root', '/r'], /'--server-name <name>' cannot be used with/],
+  ];
+  for (const [words, message] of refused) {
+    const command = topologyCommand()
+      .exitOverride()
+      .configureOutput({ writeErr: () => undefined });
+    await t.rejects(command.parseAsync([...words], { from: 'user' }), { code: 'commander.conflictingOption', message });
+  }
+});
+
+await t.test('what another host says cannot write to the terminal, and JSON stays what it is', async (t) => {
+  const nodeName = 'node\u001b[2J\u009b';
+  const socket = await serve(t, {
+    ...answers,
+    getTopology: async (request, context) => ({ ...(await answers.getTopology(request, context)), nodeName }),
+  });
+  t.match((await topology('--socket', socket)).stdout, /^node�\[2J�: /);
+  const json = JSON.parse((await topology('--socket', socket, '-o', 'json')).stdout);
+  t.equal(fromJson(HostTopologySchema, json).nodeName, nodeName);
+  const refusing = await serve(t, {
+    ...answers,
+    listAllocations: async () => {
+      throw new HoldfastError('PRECONDITION', 'not \u001b[2J yet');
+    },
+  });
+  const error = await topologyCommand()
+    .parseAsync(['--socket', refusing], { from: 'user' })
+    .catch((thrown: unknown) => thrown);
+  t.match(error, { code: 'PRECONDITION', message: 'not �[2J yet' });
 });

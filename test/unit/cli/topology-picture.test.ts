@@ -4,7 +4,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import t from 'tap';
-import { drawTopology } from '../../../agent/cli/topology-picture.ts';
+import { drawTopology, NARROWEST } from '../../../agent/cli/topology-picture.ts';
 import { readConfinement } from '../../../agent/host/procfs.ts';
 import { readRawHost } from '../../../agent/host/sysfs.ts';
 import { CpuSet } from '../../../agent/model/cpu-set.ts';
@@ -145,6 +145,29 @@ await t.test('colour only where it is wanted, and then the same text', async (t)
   t.equal(stripVTControlCharacters(coloured), plain);
 });
 
+await t.test('a long name of the host is shortened, and of the owners what tells them apart is left', async (t) => {
+  const host = await publish(regularMachine(1, 1, 2, 1));
+  host.nodeName = `${'worker-'.repeat(12)}eu-central-1.example.org`;
+  const allocations = allocationsOf([
+    { namespace: 'n', name: 'p'.repeat(60), containers: [{ name: 'c', cpuset: 'exclusive', cpus: '0', mems: '0' }] },
+  ]);
+  const lines = drawTopology(host, allocations, PLAIN).split('\n');
+  t.equal(lines[0], `${host.nodeName.slice(0, 78)}…:`);
+  t.match(lines[1], /^ {2}1 socket, /);
+  t.ok(lines.includes(`A  n/${'p'.repeat(25)}…  exclusive  0     0`));
+});
+
+await t.test('names of others cannot write to the terminal', async (t) => {
+  const host = await publish(regularMachine(1, 1, 2, 1));
+  const evil = '\u001b[2J\r\n\u007f\u009b31m';
+  host.nodeName = `host${evil}`;
+  const container = { name: `c${evil}`, cpuset: `x${evil}`, cpus: '0', mems: evil };
+  const allocations = allocationsOf([{ namespace: `n${evil}`, name: `p${evil}`, containers: [container] }]);
+  const picture = drawTopology(host, allocations, PLAIN);
+  t.notMatch(picture.replaceAll('\n', ''), /\p{Cc}/u);
+  t.match(picture, /^host�\[2J����31m: 1 socket/);
+});
+
 await t.test('fits any width, and shows every CPU once', async () => {
   await fc.assert(
     fc.asyncProperty(
@@ -152,17 +175,24 @@ await t.test('fits any width, and shows every CPU once', async () => {
       fc.integer({ min: 1, max: 4 }),
       fc.integer({ min: 1, max: 12 }),
       fc.integer({ min: 1, max: 2 }),
-      fc.constantFrom(60, 80, 120),
-      fc.string({ maxLength: 300 }).map((text) => text.replaceAll(/[^a-z0-9-]/g, 'x')),
-      async (sockets, nodes, cores, threads, width, name) => {
+      fc.constantFrom(1, NARROWEST, 80, 120),
+      fc.string({ maxLength: 300 }),
+      fc.boolean(),
+      async (sockets, nodes, cores, threads, width, name, isPromised) => {
         const host = await publish(regularMachine(sockets, nodes, cores, threads));
+        host.nodeName = name;
+        for (const node of host.numaNodes) {
+          node.memoryBytes = 1_099_000_000_000n;
+          node.memoryAvailableBytes = isPromised ? 1n : node.memoryBytes;
+        }
         const allocations = allocationsOf([
           { namespace: 'n', name, containers: [{ name: 'c', cpuset: 'exclusive', cpus: '0', mems: '0' }] },
         ]);
         const picture = drawTopology(host, allocations, { width, colour: false });
         const lines = picture.split('\n');
-        const tooLong = lines.find((line) => line.length > Math.max(width, 66));
+        const tooLong = lines.find((line) => line.length > Math.max(width, NARROWEST));
         assert.equal(tooLong, undefined);
+        assert.ok(!/\p{Cc}/u.test(lines.join('')));
         if (host.cpus.length <= 160) {
           const drawn = lines
             .filter((line) => line.startsWith('    '))
