@@ -3,10 +3,7 @@ import { z } from 'zod';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 import { type PodUid, podUid } from '../model/ids.ts';
 import type { PodFacts } from '../model/pod.ts';
-import { readPod } from './pod-manifest.ts';
-
-/** On the API's copy of a static pod: the UID that the kubelet itself uses for the pod, and so the runtime. */
-const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
+import { MIRROR_ANNOTATION, readPod } from './pod-manifest.ts';
 
 /** Annotations that concern us; others may be long (the last applied manifest is one). */
 const OUR_ANNOTATION = /(?:^|\.)holdfast\.dev\//;

@@ -16,6 +16,12 @@ const MAX_ALIASES = 100;
 /** On a PodList: it names every pod of the host, so that one it does not name is deleted. */
 export const COMPLETE_ANNOTATION = 'holdfast.dev/complete';
 
+/** On the API's copy of a static pod: the UID that the kubelet itself uses for the pod, and so the runtime. */
+export const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
+
+/** Anybody who may create pods can write a kind of any length. */
+const MAX_KIND = 63;
+
 const HUGEPAGES_PREFIX = 'hugepages-';
 
 const quantity = z.union([z.string(), z.number()]).transform(String);
@@ -29,6 +35,8 @@ const container = z.object({
 
 const texts = z.record(z.string(), z.string()).nullish();
 
+const owners = z.array(z.object({ kind: z.string().nullish(), controller: z.boolean().nullish() })).nullish();
+
 const pod = z.object({
   metadata: z.object({
     name: z.string().min(1).max(253),
@@ -37,6 +45,7 @@ const pod = z.object({
     labels: texts,
     annotations: texts,
     deletionTimestamp: z.string().nullish(),
+    ownerReferences: owners,
   }),
   spec: z.object({
     containers: z.array(container).nullish(),
@@ -119,7 +128,8 @@ function parse<Schema extends z.ZodType>(schema: Schema, value: unknown, what: s
  */
 export function readPod(value: unknown): PodFacts {
   const { metadata, spec, status } = parse(pod, value, 'a pod');
-  const { uid, name, namespace, labels, annotations, deletionTimestamp } = metadata;
+  const { uid, name, namespace, labels, annotations, deletionTimestamp, ownerReferences } = metadata;
+  const controllerKind = ownerReferences?.find(({ controller }) => controller === true)?.kind?.slice(0, MAX_KIND);
   const kindOf = (init: Container) => (init.restartPolicy === 'Always' ? 'sidecar' : 'init');
   try {
     return {
@@ -134,6 +144,8 @@ export function readPod(value: unknown): PodFacts {
       ],
       deleting: deletionTimestamp !== null && deletionTimestamp !== undefined,
       finished: status?.phase === 'Succeeded' || status?.phase === 'Failed',
+      ...(annotations?.[MIRROR_ANNOTATION] === undefined ? {} : { isStatic: true }),
+      ...(controllerKind === undefined ? {} : { controllerKind }),
     };
   } catch (error) {
     throw new HoldfastError('INVALID_REQUEST', `pod ${namespace ?? 'default'}/${name}: ${describeError(error)}`);

@@ -36,7 +36,8 @@ async function readManifests(folder: string): Promise<ReadPods> {
       const file = path.join(folder, name);
       try {
         if ((await fs.stat(file)).isDirectory()) continue;
-        pods.push(...parsePodManifests(await readManifestFile(file)).pods);
+        const manifests = parsePodManifests(await readManifestFile(file));
+        pods.push(...manifests.pods.map((facts) => ({ ...facts, isStatic: true })));
       } catch (error) {
         problems.push(`${file}: ${describeError(error)}`);
       }

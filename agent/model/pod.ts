@@ -32,6 +32,10 @@ export interface PodFacts {
   readonly deleting: boolean;
   /** Succeeded or Failed: nothing of it will run again. */
   readonly finished: boolean;
+  /** The kubelet has it from a manifest of its own; the API shows a copy at best. */
+  readonly isStatic?: boolean;
+  /** Kind of its controller, such as `ReplicaSet`; absent when it has none. */
+  readonly controllerKind?: string;
 }
 
 export interface Pod {

@@ -55,6 +55,20 @@ spec:
   ]);
 });
 
+t.test('who keeps a pod on this node: its controller, or the kubelet itself', async (t) => {
+  const read = (metadata: object) =>
+    parsePodManifests(
+      JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'a', ...metadata }, spec: { containers: [] } }),
+    ).pods[0];
+  const owner = { kind: 'Backup', controller: false };
+  t.equal(read({ ownerReferences: [owner, { kind: 'DaemonSet', controller: true }] })?.controllerKind, 'DaemonSet');
+  t.equal(read({ ownerReferences: [owner, { kind: 'Job' }] })?.controllerKind, undefined, 'an owner is no controller');
+  t.equal(read({ ownerReferences: null })?.controllerKind, undefined);
+  t.equal(read({ ownerReferences: [{ kind: 'k'.repeat(5000), controller: true }] })?.controllerKind?.length, 63);
+  t.equal(read({ annotations: { 'kubernetes.io/config.mirror': 'hash' } })?.isStatic, true);
+  t.equal(read({ annotations: { 'kubernetes.io/config.source': 'api' } })?.isStatic, undefined);
+});
+
 t.test('lists, several documents, JSON and absent fields', async (t) => {
   const { pods, complete } = parsePodManifests(`
 # a comment
