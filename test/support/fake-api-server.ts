@@ -1,11 +1,13 @@
-// An API server that knows nothing but pods, over real HTTPS: list and watch as Kubernetes has them, and every way in
-// which they fail, on demand.
+// An API server that knows nothing but pods, over real HTTPS: list, watch and the writes of a node as Kubernetes has
+// them, and every way in which they fail, on demand.
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import type { TLSSocket } from 'node:tls';
 import { pollUntil } from '../../agent/cli/quickstart/poll.ts';
+import { writePod } from './fake-pod-writes.ts';
 import type { KeyPair } from './test-certificates.ts';
 
 export interface FakePod {
@@ -16,9 +18,15 @@ export interface FakePod {
     readonly resourceVersion: string;
     readonly annotations?: Readonly<Record<string, string>>;
     readonly deletionTimestamp?: string;
+    readonly ownerReferences?: readonly FakeOwner[];
   };
   readonly spec: Readonly<Record<string, unknown>>;
-  readonly status?: { readonly phase: string };
+  readonly status?: { readonly phase: string; readonly reason?: string; readonly message?: string };
+}
+
+export interface FakeOwner {
+  readonly kind: string;
+  readonly controller?: boolean;
 }
 
 export interface PodDetails {
@@ -26,6 +34,7 @@ export interface PodDetails {
   readonly namespace?: string;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly deletionTimestamp?: string;
+  readonly ownerReferences?: readonly FakeOwner[];
   readonly spec?: Readonly<Record<string, unknown>>;
   readonly phase?: string;
 }
@@ -39,7 +48,7 @@ interface HistoryEvent {
 /** Between a stop and the next start somebody else may have it. */
 const PORT_PATIENCE_MS = 60_000;
 
-type RequestKind = 'list' | 'watch';
+type RequestKind = 'list' | 'watch' | 'write';
 
 export interface SeenRequest {
   readonly kind: RequestKind;
@@ -182,23 +191,34 @@ export class FakeApiServer {
   }
 
   #change(type: HistoryEvent['type'], name: string, details: PodDetails): FakePod {
-    const { uid = `uid-${name}`, namespace = 'default', annotations, deletionTimestamp, spec, phase } = details;
-    this.#version += 1;
-    const object: FakePod = {
+    const { uid = `uid-${name}`, namespace = 'default', spec, phase } = details;
+    const { annotations, deletionTimestamp, ownerReferences } = details;
+    return this.#record(type, {
       metadata: {
         uid,
         name,
         namespace,
-        resourceVersion: String(this.#version),
+        resourceVersion: '',
         ...(annotations === undefined ? {} : { annotations }),
         ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
+        ...(ownerReferences === undefined ? {} : { ownerReferences }),
       },
       spec: spec ?? { containers: [{ name: 'main' }] },
       ...(phase === undefined ? {} : { status: { phase } }),
-    };
+    });
+  }
+
+  #record(type: HistoryEvent['type'], pod: FakePod): FakePod {
+    this.#version += 1;
+    const object = { ...pod, metadata: { ...pod.metadata, resourceVersion: String(this.#version) } };
     this.#history.push({ version: this.#version, type, object });
     for (const watch of this.#watches) watch.write(line(type, object));
     return object;
+  }
+
+  /** The pods that there are now. */
+  pods(): readonly FakePod[] {
+    return this.#podsAt(this.#version);
   }
 
   #podsAt(version: number): readonly FakePod[] {
@@ -216,7 +236,8 @@ export class FakeApiServer {
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const { searchParams } = new URL(request.url ?? '/', this.url);
-    const kind: RequestKind = searchParams.get('watch') === 'true' ? 'watch' : 'list';
+    const reads: RequestKind = searchParams.get('watch') === 'true' ? 'watch' : 'list';
+    const kind = request.method === 'GET' ? reads : 'write';
     const clientName = (request.socket as TLSSocket).getPeerX509Certificate()?.subject.replace('CN=', '');
     const { authorization } = request.headers;
     this.requests.push({ kind, parameters: searchParams, authorization, clientName });
@@ -224,8 +245,21 @@ export class FakeApiServer {
     if (planned >= 0) this.#planned.splice(planned, 1)[0]?.respond(response);
     else if (this.token !== undefined && authorization !== `Bearer ${this.token}`) {
       refusal(401, 'Unauthorized', 'Unauthorized')(response);
-    } else if (kind === 'list') this.#list(searchParams, response);
+    } else if (kind === 'write') void this.#write(request, response);
+    else if (kind === 'list') this.#list(searchParams, response);
     else this.#watch(searchParams, response);
+  }
+
+  async #write(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method = '', url: path = '' } = request;
+    const result = writePod({ method, path, body: await text(request) }, this.pods());
+    if ('refusal' in result) {
+      const { code, reason, message } = result.refusal;
+      refusal(code, reason, message)(response);
+      return;
+    }
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.end(JSON.stringify(this.#record(result.type, result.pod)));
   }
 
   #list(parameters: URLSearchParams, response: ServerResponse): void {

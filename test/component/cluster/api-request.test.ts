@@ -6,7 +6,7 @@ import os from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type ApiAccess, ApiCredentials } from '../../../agent/cluster/api-access.ts';
-import { get } from '../../../agent/cluster/api-request.ts';
+import { get, send } from '../../../agent/cluster/api-request.ts';
 import { FakeApiServer, type Responder } from '../../support/fake-api-server.ts';
 import { makeAuthority } from '../../support/test-certificates.ts';
 
@@ -69,6 +69,16 @@ for (const [how, respond] of [
     await t.rejects(get(access, '/', PATIENT, signal), { code: 'UNAVAILABLE' });
   });
 }
+
+t.test('what is asked for with a deletion reaches the server', async (t) => {
+  const { api, access } = await serverFor(t);
+  const pod = api.create('web', { uid: 'new' });
+  const path = '/api/v1/namespaces/default/pods/web';
+  const text = JSON.stringify({ preconditions: { uid: 'old' } });
+  const request = { method: 'DELETE', path, body: { type: 'application/json', text } } as const;
+  await t.rejects(send(access, request, PATIENT, signal), { message: /answers 409/ });
+  t.same(api.pods(), [pod]);
+});
 
 t.test('a proxy that never answers is given up', async (t) => {
   const { access } = await silentProxyFor(t);
