@@ -28,8 +28,6 @@ export interface PipelineOptions {
   readonly logger: Logger;
   /** Who was told that there is no room. */
   readonly refusals: Refusals;
-  /** Milliseconds since the epoch. */
-  readonly now: () => number;
 }
 
 /** How long the pipeline waits for a container that it stops before its removal; the runtime kills it at once. */
@@ -230,13 +228,13 @@ export class Pipeline {
 
   /** Notes whether there was room for the pod. */
   async #noting<Result>(pod: Pod, work: () => Promise<Result>): Promise<Result> {
-    const { refusals, now } = this.#options;
+    const { refusals } = this.#options;
     try {
       const result = await work();
       refusals.forget(pod.uid);
       return result;
     } catch (error) {
-      if (error instanceof HoldfastError && error.code === 'NO_ROOM') refusals.refused(pod, error.message, now());
+      if (error instanceof HoldfastError && error.code === 'NO_ROOM') refusals.refused(pod, error.message);
       throw error;
     }
   }

@@ -6,7 +6,7 @@ import type { PodUid } from '../model/ids.ts';
 export interface Refusal extends PodName {
   /** What the kubelet was told last. */
   readonly reason: string;
-  /** The first refusal in a row, milliseconds since the epoch. */
+  /** The first refusal in a row, in milliseconds of the clock of {@link Refusals}. */
   readonly since: number;
   /** The last one. */
   readonly until: number;
@@ -15,19 +15,33 @@ export interface Refusal extends PodName {
 /** A node runs some hundred pods; whoever makes up UIDs must not cost us the memory. */
 const MAX_PODS = 1000;
 
-export class Refusals {
-  readonly #pods = new Map<PodUid, Refusal>();
+/** So long the kubelet may go on asking for a pod of which the cluster knows already that it has ended. */
+const ENDING_MS = 60_000;
 
-  /** @param now - milliseconds since the epoch */
-  refused({ uid, namespace, name }: PodName, reason: string, now: number): void {
+export class Refusals {
+  readonly #now: () => number;
+  readonly #pods = new Map<PodUid, Refusal>();
+  /** When pods were ended in the cluster for want of room. */
+  readonly #ended = new Map<PodUid, number>();
+
+  /** @param now - milliseconds of a clock that nobody sets: the wall clock may jump by more than any pod's patience */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  refused({ uid, namespace, name }: PodName, reason: string): void {
+    const now = this.#now();
+    const endedAt = this.#ended.get(uid);
+    if (endedAt !== undefined && now - endedAt < ENDING_MS) return;
+    this.#ended.delete(uid);
     const since = this.#pods.get(uid)?.since ?? now;
-    // Moved to the end: the front is what was not asked for the longest.
+    putLast(this.#pods, uid, { uid, namespace, name, reason, since, until: now });
+  }
+
+  /** The cluster was told to end the pod: what is refused until everybody knows does not count. */
+  ended(uid: PodUid): void {
     this.#pods.delete(uid);
-    this.#pods.set(uid, { uid, namespace, name, reason, since, until: now });
-    for (const oldest of this.#pods.keys()) {
-      if (this.#pods.size <= MAX_PODS) break;
-      this.#pods.delete(oldest);
-    }
+    putLast(this.#ended, uid, this.#now());
   }
 
   forget(uid: PodUid): void {
@@ -36,5 +50,15 @@ export class Refusals {
 
   list(): readonly Refusal[] {
     return [...this.#pods.values()];
+  }
+}
+
+/** The front is what was not asked for the longest; it makes room. */
+function putLast<Value>(pods: Map<PodUid, Value>, uid: PodUid, value: Value): void {
+  pods.delete(uid);
+  pods.set(uid, value);
+  for (const oldest of pods.keys()) {
+    if (pods.size <= MAX_PODS) break;
+    pods.delete(oldest);
   }
 }

@@ -53,8 +53,7 @@ export function buildLifecycle(
   });
   const subjects = new Subjects({ registry, runtime, podSource, policyRules, logger });
   const refusals = new Refusals();
-  const now = Date.now;
-  const pipeline = new Pipeline({ features, registry, subjects, holdings, locks, runtime, logger, refusals, now });
+  const pipeline = new Pipeline({ features, registry, subjects, holdings, locks, runtime, logger, refusals });
   const onFailure = (feature: string): void => failures.inc({ feature });
   const upkeep = new Upkeep({ features, registry, holdings, runtime, podSource, logger, onFailure });
   const giveUp = buildGivingUp({ config, tree, podSource, features, registry, refusals, metrics, logger });

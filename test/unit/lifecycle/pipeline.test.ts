@@ -47,9 +47,8 @@ function build(features: readonly Feature[]) {
     locks,
     onEnded: (why) => ended.push(why),
   });
-  const refusals = new Refusals();
-  const now = (): number => clock.now;
-  const pipeline = new Pipeline({ features, registry, subjects, holdings, locks, runtime, logger, refusals, now });
+  const refusals = new Refusals(() => clock.now);
+  const pipeline = new Pipeline({ features, registry, subjects, holdings, locks, runtime, logger, refusals });
   const upkeep = new Upkeep({ features, registry, holdings, runtime, podSource, logger, onFailure: () => {} });
   return { pipeline, upkeep, registry, runtime, phases, clock, ended, refusals };
 }
