@@ -19,4 +19,22 @@ export class LifecycleLocks {
   ): Promise<Result> {
     return await this.#mutex.run(`container ${uid}/${name}`, work, signal);
   }
+
+  /**
+   * All steps of a pod: those of its sandbox and those of these containers. The pod's lock comes first; no step waits
+   * for it while it has a container's.
+   */
+  async wholePod<Result>(
+    uid: PodUid,
+    containers: readonly string[],
+    work: () => Promise<Result>,
+    signal?: AbortSignal,
+  ): Promise<Result> {
+    // A manifest may name a container twice; its lock can be had once.
+    const all = [...new Set(containers)].reduce<() => Promise<Result>>(
+      (inner, name) => () => this.container(uid, name, inner, signal),
+      work,
+    );
+    return await this.pod(uid, all, signal);
+  }
 }

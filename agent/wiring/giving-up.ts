@@ -1,13 +1,14 @@
 // Joins what is needed to give pods up: who was refused, how the cluster is told, and when the agent looks.
 import type { Logger } from 'pino';
 import { Counter, type Registry as MetricsRegistry } from 'prom-client';
-import { endPod } from '../cluster/end-pod.ts';
+import { openPodEnder } from '../cluster/end-pod.ts';
 import { apiCredentials } from '../cluster/open-pod-source.ts';
 import type { PodSource } from '../cluster/pod-source.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import type { HostTree } from '../host/host-tree.ts';
 import type { Feature } from '../lifecycle/feature.ts';
-import { giveUpWhereDue } from '../lifecycle/give-up.ts';
+import { GiveUp } from '../lifecycle/give-up.ts';
+import type { LifecycleLocks } from '../lifecycle/locks.ts';
 import type { Refusals } from '../lifecycle/refusals.ts';
 import type { Registry } from '../lifecycle/registry.ts';
 
@@ -17,6 +18,7 @@ export interface GivingUpOptions {
   readonly podSource: PodSource;
   readonly features: readonly Feature[];
   readonly registry: Registry;
+  readonly locks: LifecycleLocks;
   readonly refusals: Refusals;
   readonly metrics: MetricsRegistry;
   readonly logger: Logger;
@@ -34,14 +36,11 @@ export function buildGivingUp(options: GivingUpOptions): ((signal: AbortSignal) 
     labelNames: ['result'],
     registers: [metrics],
   });
-  return (signal) =>
-    giveUpWhereDue(
-      {
-        ...rest,
-        afterMs: giveUpAfter,
-        endPod: (pod, message, end) => endPod(credentials, pod, { by: giveUpBy, message }, end),
-        onGivenUp: (result) => counter.inc({ result }),
-      },
-      signal,
-    );
+  const giveUp = new GiveUp({
+    ...rest,
+    afterMs: giveUpAfter,
+    openCluster: (signal) => openPodEnder(credentials, { by: giveUpBy }, signal),
+    onGivenUp: (result) => counter.inc({ result }),
+  });
+  return (signal) => giveUp.giveUpWhereDue(signal);
 }

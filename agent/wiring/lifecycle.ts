@@ -56,6 +56,6 @@ export function buildLifecycle(
   const pipeline = new Pipeline({ features, registry, subjects, holdings, locks, runtime, logger, refusals });
   const onFailure = (feature: string): void => failures.inc({ feature });
   const upkeep = new Upkeep({ features, registry, holdings, runtime, podSource, logger, onFailure });
-  const giveUp = buildGivingUp({ config, tree, podSource, features, registry, refusals, metrics, logger });
+  const giveUp = buildGivingUp({ config, tree, podSource, features, registry, locks, refusals, metrics, logger });
   return { pipeline, upkeep, policyRules, giveUp };
 }
