@@ -30,6 +30,7 @@ type PlanPlacement = (
 export interface Placing {
   view(): AllocationView;
   allocations(): MessageInitShape<typeof ListAllocationsResponseSchema>;
+  runningPods(): NonNullable<Snapshot['runningPods']>;
   planPlacement(
     request: Parameters<PlanPlacement>[0],
     decidePolicy: DecidePolicy | undefined,
@@ -87,6 +88,7 @@ export function createTopologyView(options: TopologyViewOptions): HostView {
         version,
         topology: encodeOnce(publish(host, version)),
         allocations: encodeOnce(allocations),
+        ...(placing && { runningPods: placing.runningPods() }),
       };
       return latest;
     },

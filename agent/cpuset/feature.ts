@@ -43,7 +43,7 @@ import { SharedPool } from './shared-pool.ts';
 import { writeStamp } from './stamp.ts';
 import { Teller } from './teller.ts';
 import { compareAll, recoverBooks, type UpkeepOptions } from './upkeep.ts';
-import { allocationView, listAllocations, statusLines } from './view.ts';
+import { allocationView, listAllocations, runningPods, statusLines } from './view.ts';
 
 export interface CpusetParts {
   readonly store: Store;
@@ -244,6 +244,11 @@ export class CpusetFeature implements Feature {
   /** Who owns what. */
   allocations(): MessageInitShape<typeof ListAllocationsResponseSchema> {
     return listAllocations(this.#ledger, this.#members.list());
+  }
+
+  /** Pods that are past waiting for their images. */
+  runningPods(): readonly { readonly namespace: string; readonly name: string }[] {
+    return runningPods(this.#ledger, this.#members.list());
   }
 
   /** @throws HoldfastError INVALID_REQUEST as the function of that name */

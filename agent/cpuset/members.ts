@@ -62,12 +62,17 @@ export function isShown({ state }: Pick<Member, 'state'>): boolean {
   return state !== 'exited';
 }
 
+/** A container that has run, and may have ended: its pod is past waiting for its image. */
+export function wasStarted({ state }: Pick<Member, 'state'>): boolean {
+  return state !== 'created';
+}
+
 /** The members by container ID; those that were not made by a kubelet are never among them. */
 export class Members {
   readonly #byId = new Map<ContainerId, Member>();
   readonly #onChange: () => void;
 
-  /** @param onChange - called in the moment in which members that are shown come or go */
+  /** @param onChange - called in the moment in which members that are shown come, start or go */
   constructor(onChange: () => void) {
     this.#onChange = onChange;
   }
@@ -90,9 +95,10 @@ export class Members {
   }
 
   setState(member: Member, state: ContainerState): void {
-    const before = isShown(member);
+    const [shown, started] = [isShown(member), wasStarted(member)];
     member.state = state;
-    if (before !== isShown(member) && this.#byId.get(member.id) === member) this.#onChange();
+    const isChange = shown !== isShown(member) || started !== wasStarted(member);
+    if (isChange && this.#byId.get(member.id) === member) this.#onChange();
   }
 
   ids(): ReadonlySet<ContainerId> {

@@ -9,7 +9,7 @@ import { bytes, milliCpu } from '../model/quantity.ts';
 import type { PodHolding } from './holding.ts';
 import type { Ledger } from './ledger.ts';
 import { cpusWhere } from './machine.ts';
-import { describeMember, isShown, type Member } from './members.ts';
+import { describeMember, isShown, type Member, wasStarted } from './members.ts';
 import { formatMemory } from './plan-reasons.ts';
 
 export function allocationView({ room, machine }: Ledger): AllocationView {
@@ -106,6 +106,26 @@ export function listAllocations(
       };
     }),
   };
+}
+
+/**
+ * Of the pods in {@link listAllocations} those of which an app container was ever started, which the API calls Running: one
+ * that crashes again and again is, one that pulls its image or is in its init containers is not.
+ */
+export function runningPods(
+  ledger: Ledger,
+  members: readonly Member[],
+): readonly { readonly namespace: string; readonly name: string }[] {
+  const held = new Set(ledger.holdings().map(({ uid }) => uid));
+  const shown = new Set(members.filter(isShown).map(({ podUid }) => podUid));
+  const running = new Map<PodUid, { readonly namespace: string; readonly name: string }>();
+  for (const member of members) {
+    const { podUid, namespace, podName } = member;
+    const kind = ledger.get(podUid)?.containers.get(member.name)?.kind ?? 'app';
+    if (kind !== 'app' || !wasStarted(member)) continue;
+    if (held.has(podUid) || shown.has(podUid)) running.set(podUid, { namespace, name: podName });
+  }
+  return [...running.values()];
 }
 
 /** Notes and problems that are shown one by one. */

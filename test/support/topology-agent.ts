@@ -71,6 +71,7 @@ export class TopologyAgent {
       placing: {
         view: () => allocationView(ledger),
         allocations: () => listAllocations(ledger, []),
+        runningPods: () => [],
         planPlacement: (request, decidePolicy) => planPlacement(ledger, request, decidePolicy),
         // The host of these tests stays as it is.
         topologyChanged: async () => undefined,

@@ -50,6 +50,7 @@ function makePlacing() {
       asked.allocations += 1;
       return {};
     },
+    runningPods: () => [],
     planPlacement: () => ({ fits: true }),
     topologyChanged: async (_topology, onMoved) => onMoved(),
   };

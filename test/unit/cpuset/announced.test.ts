@@ -30,8 +30,9 @@ class Observer {
 
   look(): void {
     const { feature } = this.node;
-    const shown = JSON.stringify([[...feature.view().nodes], feature.allocations()], (_key, value: unknown) =>
-      typeof value === 'bigint' || value instanceof CpuSet ? String(value) : value,
+    const shown = JSON.stringify(
+      [[...feature.view().nodes], feature.allocations(), feature.runningPods()],
+      (_key, value: unknown) => (typeof value === 'bigint' || value instanceof CpuSet ? String(value) : value),
     );
     const { version } = this.changes;
     const before = this.seen.get(version);
@@ -150,4 +151,28 @@ await t.test("an agent's cpuset that became smaller takes CPUs and memory from w
   t.strictSame(free(), ['0-3', '']);
   await view.replace(topology);
   t.strictSame(free(), ['0-3', '4-7'], 'and gives them back');
+});
+
+await t.test('a pod counts as running once an app container of it was started', async (t) => {
+  const { node, changes } = await startObserver(t);
+  const names = () => node.feature.runningPods().map(({ name }) => name);
+  const spec = [
+    { name: 'init', kind: 'init', ...makeNeed(1) },
+    { name: 'app', kind: 'app', ...makeNeed(1) },
+  ] as const;
+  await node.runPod({ uid: 'a', policy: { cpuset: 'exclusive', numa: 'required' }, spec });
+  await node.run('a', 'init', makeNeed(1));
+  const app = await node.create('a', 'app', makeNeed(1));
+  await node.created('a', 'app', makeNeed(1));
+  t.strictSame(names(), [], 'its init container ran, its own is made');
+  const before = changes.version;
+  await node.launch(app);
+  await node.started(app);
+  t.strictSame(names(), ['pod-a']);
+  t.ok(changes.version > before, 'which is announced');
+  await node.exit(app);
+  await node.feature.reconcile(signal());
+  t.strictSame(names(), ['pod-a'], 'one that waits to be started again is running');
+  await node.endPod('a');
+  t.strictSame(names(), []);
 });

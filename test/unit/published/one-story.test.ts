@@ -106,7 +106,7 @@ function checkStory(snapshot: Snapshot, reserve: bigint, kubelet?: ListPodResour
   assert.equal(host.version, allocations.version);
   assert.equal(
     nrt.attributes.find(({ name }) => name === 'nodeTopologyPodsFingerprint')?.value,
-    podFingerprint(allocations.pods),
+    podFingerprint(snapshot.runningPods ?? allocations.pods),
   );
   const owned = CpuSet.from(
     podResources.flatMap(({ containers }) => containers.flatMap(({ cpuIds }) => cpuIds.map(Number))),
