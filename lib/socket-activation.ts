@@ -1,5 +1,6 @@
 // systemd socket activation: listening sockets inherited from the service manager (sd_listen_fds(3)).
 import type { Server } from 'node:net';
+import { acceptErrors } from './accept-errors.ts';
 import { HoldfastError } from './errors.ts';
 
 /** The first inherited descriptor, fixed by sd_listen_fds(3). */
@@ -31,6 +32,7 @@ export function listenInherited(server: Server, fd: number): Promise<void> {
     server.once('error', onError);
     server.listen({ fd }, () => {
       server.removeListener('error', onError);
+      server.on('error', acceptErrors(`file descriptor ${fd}`));
       resolve();
     });
   });

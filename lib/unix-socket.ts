@@ -4,6 +4,7 @@ import { lstat, mkdir, unlink } from 'node:fs/promises';
 import { connect, type Server } from 'node:net';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { acceptErrors } from './accept-errors.ts';
 import { HoldfastError, isErrno } from './errors.ts';
 import { withFileLock } from './file-lock.ts';
 
@@ -86,14 +87,27 @@ async function removeStale(path: string): Promise<void> {
 /**
  * Listens on a path that {@link claimSocketPath} makes free first.
  * @param mode - of the socket file; it has it from the first moment on
+ * @param onError - a connection could not be accepted, for want of memory or descriptors; the server goes on. Without it,
+ *   standard error is told now and then
  * @throws HoldfastError as claimSocketPath
  */
-export async function listenUnix(server: Server, path: string, mode: number): Promise<void> {
+export async function listenUnix(
+  server: Server,
+  path: string,
+  mode: number,
+  onError: (error: Error) => void = acceptErrors(path),
+): Promise<void> {
   await claimSocketPath(path);
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) => {
+    const refuse = (cause: Error): void => {
       const lost = isErrno(cause, 'EADDRINUSE');
       reject(lost ? inUse(path) : new HoldfastError('HOST_FAILURE', `cannot listen on ${path}`, { cause }));
+    };
+    server.once('error', refuse);
+    server.once('listening', () => {
+      server.off('error', refuse);
+      // An error that nobody listens for would end the process.
+      server.on('error', onError);
     });
     // Node binds within this call, so no other file of the process is created under the mask.
     const before = process.umask(0o777 & ~mode);
@@ -103,5 +117,4 @@ export async function listenUnix(server: Server, path: string, mode: number): Pr
       process.umask(before);
     }
   });
-  server.removeAllListeners('error');
 }
