@@ -1,6 +1,7 @@
 // Server reflection: grpcurl and its like learn the services from the server itself.
 
 import { create, type DescFile, type DescService, toBinary } from '@bufbuild/protobuf';
+import { nestedTypes } from '@bufbuild/protobuf/reflect';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { status } from '@grpc/grpc-js';
 import {
@@ -31,7 +32,8 @@ function buildIndex(services: readonly DescService[]): Index {
   const symbols = new Map<string, DescFile>();
   for (const file of services.flatMap((service) => withDependencies(service.file))) {
     files.set(file.proto.name, file);
-    for (const declared of [...file.messages, ...file.enums, ...file.services]) symbols.set(declared.typeName, file);
+    // With those within messages; their names are those of the messages around them, with their own behind.
+    for (const declared of nestedTypes(file)) symbols.set(declared.typeName, file);
     for (const { typeName, methods } of file.services) {
       for (const method of methods) symbols.set(`${typeName}.${method.name}`, file);
     }

@@ -110,6 +110,7 @@ t.test('reflection: what it describes can be used to call the service', async (t
     { case: 'fileContainingSymbol', value: 'grpc.health.v1.Health' },
     { case: 'fileContainingSymbol', value: 'grpc.health.v1.Health.Check' },
     { case: 'fileContainingSymbol', value: 'grpc.health.v1.HealthCheckResponse' },
+    { case: 'fileContainingSymbol', value: 'grpc.health.v1.HealthCheckResponse.ServingStatus' },
     { case: 'fileByFilename', value: 'wire/grpc/health/v1/health.proto' },
   ];
   for (const asked of questions) {
