@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { create, createFileRegistry, fromBinary } from '@bufbuild/protobuf';
+import { create, createFileRegistry, fromBinary, type UnknownField } from '@bufbuild/protobuf';
+import { WireType } from '@bufbuild/protobuf/wire';
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { type Client, status } from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
@@ -46,13 +47,23 @@ interface Asked {
   readonly value: string;
 }
 
-/** One question over a stream of its own. */
-async function reflect(client: Client, version: 'v1' | 'v1alpha', asked: Asked): Promise<ServerReflectionResponse> {
+/**
+ * One question over a stream of its own.
+ * @param unknown - fields that are not of its type
+ */
+async function reflect(
+  client: Client,
+  version: 'v1' | 'v1alpha',
+  asked: Asked,
+  unknown: readonly UnknownField[] = [],
+): Promise<ServerReflectionResponse> {
   const method = ServerReflection.method.serverReflectionInfo;
   const definition = methodDefinition(method, `grpc.reflection.${version}.ServerReflection`);
   const { path: name, requestSerialize, responseDeserialize } = definition;
   const call = client.makeBidiStreamRequest(name, requestSerialize, responseDeserialize);
-  call.write(create(ServerReflectionRequestSchema, { host: 'h', messageRequest: asked }));
+  const request = create(ServerReflectionRequestSchema, { host: 'h', messageRequest: asked });
+  request.$unknown = [...unknown];
+  call.write(request);
   const [response] = (await once(call, 'data')) as [ServerReflectionResponse];
   const ended = once(call, 'end');
   call.end();
@@ -137,4 +148,13 @@ t.test('reflection: what is not there is an error in the stream, which goes on',
     const { messageResponse } = await reflect(client, 'v1', asked);
     t.match(messageResponse, { case: 'errorResponse', value: { errorCode: status.NOT_FOUND } });
   }
+});
+
+t.test('what a request says beyond its type is skipped, not kept', async (t) => {
+  const { client } = await serve(t);
+  const unknown = [{ no: 1000, wireType: WireType.LengthDelimited, data: Buffer.from([1, 0x41]) }];
+  // This service answers with the request as it was read.
+  const { originalRequest } = await reflect(client, 'v1', { case: 'listServices', value: '*' }, unknown);
+  t.equal(originalRequest?.host, 'h');
+  t.equal(originalRequest?.$unknown, undefined);
 });
