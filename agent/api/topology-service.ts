@@ -11,11 +11,25 @@ import type { TopologyView } from './topology-view.ts';
  */
 const BETWEEN_MESSAGES_MS = 20;
 
+/** What watchers' pauses are made of. */
+export interface Pacing {
+  /** Milliseconds since any moment. */
+  readonly now: () => number;
+  /** Resolves after so many milliseconds; rejects when the signal is aborted. */
+  readonly pause: (ms: number, signal: AbortSignal) => Promise<unknown>;
+}
+
+const REAL_TIME: Pacing = {
+  now: () => performance.now(),
+  pause: (ms, signal) => sleep(ms, undefined, { signal }),
+};
+
 /** @param requireKnown - throws while it is not yet known what is handed out: everything would look free */
 export function topologyHandlers(
   view: TopologyView,
   changes: Changes,
   requireKnown: () => void,
+  { now, pause }: Pacing = REAL_TIME,
 ): Handlers<typeof Topology> {
   return {
     getTopology: async () => {
@@ -27,10 +41,10 @@ export function topologyHandlers(
         requireKnown();
         const { version, topology } = view.snapshot();
         yield topology;
-        const sentAt = performance.now();
+        const sentAt = now();
         await changes.after(version, signal);
-        const early = sentAt + BETWEEN_MESSAGES_MS - performance.now();
-        if (early > 0) await sleep(early, undefined, { signal });
+        const early = sentAt + BETWEEN_MESSAGES_MS - now();
+        if (early > 0) await pause(early, signal);
       }
     },
     listAllocations: async () => {
