@@ -1,7 +1,8 @@
 // Certificates of the TCP server: read, and looked at as a whole before they are used. Files are replaced one after the
 // other and not in one go, so that what is there for a moment may be half a file, or a key of another certificate.
 import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { constants, open } from 'node:fs/promises';
+import { buffer } from 'node:stream/consumers';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 
 /** Paths of PEM files. */
@@ -30,11 +31,25 @@ export interface Certificates {
 const MOST_BYTES = 1024 * 1024;
 const OTHERS = 0o007;
 
+/**
+ * Neither a path that is no file nor one without an end may hold the agent up, so that a FIFO is not waited for, and no
+ * more is read than a file of certificates may have.
+ */
 async function readPem(path: string): Promise<{ readonly text: string; readonly mode: number }> {
   try {
-    const { size, mode } = await stat(path);
-    if (size > MOST_BYTES) throw new HoldfastError('PRECONDITION', `${path} has ${size} bytes: it is no PEM file`);
-    return { text: await readFile(path, 'utf8'), mode };
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const stats = await file.stat();
+      if (!stats.isFile()) throw new HoldfastError('PRECONDITION', `${path} is not a regular file`);
+      // One byte more than it may have; the size of a file that the kernel makes up says nothing.
+      const bytes = await buffer(file.createReadStream({ start: 0, end: MOST_BYTES, autoClose: false }));
+      if (bytes.length > MOST_BYTES) {
+        throw new HoldfastError('PRECONDITION', `${path} has more than ${MOST_BYTES} bytes: it is no PEM file`);
+      }
+      return { text: bytes.toString('utf8'), mode: stats.mode };
+    } finally {
+      await file.close();
+    }
   } catch (cause) {
     if (cause instanceof HoldfastError) throw cause;
     throw new HoldfastError('PRECONDITION', `${path} cannot be read`, { cause });
@@ -89,15 +104,14 @@ export function checkCertificates(
 /** @throws HoldfastError PRECONDITION as {@link checkCertificates}, and for files that cannot be read */
 export async function readCertificates(paths: CertificatePaths): Promise<Certificates> {
   try {
-    const [cert, key, ca] = await Promise.all([
-      readPem(paths.certificate),
-      readPem(paths.key),
-      readPem(paths.clientCa),
-    ]);
+    // One after the other: on a mount that hangs, each holds one of the few threads that read files for all of the agent.
+    const cert = await readPem(paths.certificate);
+    const key = await readPem(paths.key);
+    const ca = await readPem(paths.clientCa);
     const pem = { cert: cert.text, key: key.text, ca: ca.text };
-    const open = (key.mode & OTHERS) !== 0;
+    const isOpen = (key.mode & OTHERS) !== 0;
     const mode = (key.mode & 0o777).toString(8).padStart(4, '0');
-    const remarks = open ? [`the key ${paths.key} can be read by others (mode ${mode}): chmod 0600`] : [];
+    const remarks = isOpen ? [`the key ${paths.key} can be read by others (mode ${mode}): chmod 0600`] : [];
     return { ...pem, ...checkCertificates(paths, pem), remarks };
   } catch (error) {
     if (error instanceof HoldfastError) throw error;
@@ -107,9 +121,25 @@ export async function readCertificates(paths: CertificatePaths): Promise<Certifi
   }
 }
 
+type Period = Pick<Certificates, 'notBefore' | 'notAfter'>;
+
 /** Whether a server would be believed with it at that time. */
-export function validity({ notBefore, notAfter }: Pick<Certificates, 'notBefore' | 'notAfter'>, now: Date): string {
+export function isValid({ notBefore, notAfter }: Period, now: Date): boolean {
+  return now >= notBefore && now <= notAfter;
+}
+
+/** What {@link isValid} says, for people. */
+export function validity({ notBefore, notAfter }: Period, now: Date): string {
   if (now < notBefore) return `not valid before ${notBefore.toISOString()}`;
   if (now > notAfter) return `expired at ${notAfter.toISOString()}: clients refuse it`;
   return `valid until ${notAfter.toISOString()}`;
+}
+
+/**
+ * Whether a server that is believed would no longer be with its next certificates. Pure.
+ * @throws HoldfastError PRECONDITION saying why nobody would believe it
+ */
+export function requireSuccessor(used: Period, next: Period & Pick<Certificates, 'subject'>, now: Date): void {
+  if (!isValid(used, now) || isValid(next, now)) return;
+  throw new HoldfastError('PRECONDITION', `the new certificate ${next.subject}: ${validity(next, now)}`);
 }
