@@ -13,6 +13,7 @@ import { recordCalls } from './api/call-metrics.ts';
 import { implement } from './api/grpc-server.ts';
 import { lifecycleHandlers } from './api/lifecycle-service.ts';
 import { createRegistry, type MetricsServer, serveMetrics } from './api/metrics-server.ts';
+import { type OnUnserved, recordUnserved } from './api/refusals.ts';
 import { type AgentSockets, openSockets } from './api/sockets.ts';
 import { TcpEndpoint } from './api/tcp-endpoint.ts';
 import { topologyHandlers } from './api/topology-service.ts';
@@ -51,10 +52,13 @@ const TOPOLOGY_GROUP = 'holdfast';
 async function openMetrics(
   { config, logger }: WiringOptions,
   metrics: MetricsRegistry,
+  onUnserved: OnUnserved,
 ): Promise<MetricsServer | undefined> {
   if (config.metrics.address === 'off') return undefined;
   try {
-    return await serveMetrics(metrics, config.metrics.address);
+    return await serveMetrics(metrics, config.metrics.address, (error) =>
+      onUnserved('metrics', 'accept', describeError(error)),
+    );
   } catch (error) {
     logger.warn({ error: describeError(error) }, 'going on without metrics');
     return undefined;
@@ -90,6 +94,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
   let metricsServer: MetricsServer | undefined;
   const jobs: Job[] = [];
   const onFinished = recordCalls(metrics, logger);
+  const onUnserved = recordUnserved(metrics, logger);
   const tcp = new TcpEndpoint({ config: config.topologyApi, logger, metrics, onFinished, signal: shutdown });
 
   const status = (): readonly StatusLine[] => [
@@ -151,7 +156,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
 
   return {
     serve: async () => {
-      metricsServer = await openMetrics(options, metrics);
+      metricsServer = await openMetrics(options, metrics, onUnserved);
       sockets = await openSockets({
         directory: config.paths.run,
         agentServices: [implement(Lifecycle, lifecycleHandlers(pipeline, upkeep)), implement(Admin, admin)],
@@ -160,6 +165,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
         topologyGroupId: await groupId(TOPOLOGY_GROUP),
         tcp,
         onFinished,
+        onUnserved,
       });
     },
     recover: async (signal) => {

@@ -6,11 +6,12 @@ import net from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { DescService } from '@bufbuild/protobuf';
 import { Server, ServerCredentials, type ServerOptions, type UntypedServiceImplementation } from '@grpc/grpc-js';
-import { HoldfastError } from '../../lib/errors.ts';
+import { describeError, HoldfastError } from '../../lib/errors.ts';
 import { MAX_MESSAGE_BYTES } from '../../lib/grpc.ts';
 import { listenUnix } from '../../lib/unix-socket.ts';
 import { adaptHandler, type FinishedCall, servedMethod } from './call-adapter.ts';
 import type { Handlers } from './handlers.ts';
+import type { UnservedReason } from './refusals.ts';
 
 /** A service with its implementation; made by {@link implement}. */
 export interface ImplementedService {
@@ -97,6 +98,10 @@ export interface ServeOptions extends GrpcServerOptions {
   readonly path: string;
   /** Members of this group may connect too (mode 0660); without it, root alone (0600). */
   readonly groupId?: number;
+  /** Connections at a time; those over it are closed at once. Without it, as many as come. */
+  readonly mostConnections?: number;
+  /** Told of connections that could not be taken. */
+  readonly onUnserved?: (why: UnservedReason, detail: string) => void;
 }
 
 export interface UnixServer {
@@ -112,7 +117,17 @@ export interface UnixServer {
 export async function serveUnix(options: ServeOptions): Promise<UnixServer> {
   const server = createGrpcServer(options);
   const listener = net.createServer((socket) => server.accept(socket));
-  await listenUnix(listener, options.path, 0o600);
+  const { mostConnections, onUnserved } = options;
+  if (mostConnections !== undefined) {
+    listener.maxConnections = mostConnections;
+    listener.on('drop', () => onUnserved?.('limit', `${mostConnections} connections are open`));
+  }
+  await listenUnix(
+    listener,
+    options.path,
+    0o600,
+    onUnserved && ((error) => onUnserved('accept', describeError(error))),
+  );
   try {
     if (options.groupId !== undefined) {
       await chown(options.path, 0, options.groupId);

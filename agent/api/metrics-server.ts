@@ -2,6 +2,7 @@
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { collectDefaultMetrics, Registry } from 'prom-client';
+import { acceptErrors } from '../../lib/accept-errors.ts';
 import { describeError, HoldfastError, isErrno } from '../../lib/errors.ts';
 
 /** The event loop's lag is measured this often, and counts from this value. */
@@ -31,12 +32,14 @@ const MAX_CONNECTIONS = 50;
 /**
  * Serves the registry.
  * @param address - port 0 takes a free one
+ * @param onError - a connection could not be accepted; the server goes on. Without it, standard error is told now and then
  * @throws HoldfastError PRECONDITION when the address is taken, HOST_FAILURE when it cannot be used; the agent goes on
  *   without metrics then
  */
 export async function serveMetrics(
   registry: Registry,
   address: { readonly host: string; readonly port: number },
+  onError: (error: Error) => void = acceptErrors(`metrics on ${address.host}:${address.port}`),
 ): Promise<MetricsServer> {
   const server = http.createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
     void answer(registry, request, response);
@@ -44,15 +47,21 @@ export async function serveMetrics(
   server.maxConnections = MAX_CONNECTIONS;
   server.timeout = REQUEST_TIMEOUT_MS;
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) => {
+    const refuse = (cause: Error): void => {
       const where = `${address.host}:${address.port}`;
       reject(
         isErrno(cause, 'EADDRINUSE')
           ? new HoldfastError('PRECONDITION', `metrics: ${where} is taken; set metrics.address in the configuration`)
           : new HoldfastError('HOST_FAILURE', `metrics: ${where} cannot be served`, { cause }),
       );
+    };
+    server.once('error', refuse);
+    server.listen(address.port, address.host, () => {
+      server.off('error', refuse);
+      // An error that nobody listens for would end the agent.
+      server.on('error', onError);
+      resolve();
     });
-    server.listen(address.port, address.host, resolve);
   });
   return {
     port: (server.address() as AddressInfo).port,

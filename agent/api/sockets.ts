@@ -1,12 +1,14 @@
 // The agent's gRPC sockets: agent.sock for the shim and root, topology.sock for everything that only reads, and
 // podresources.sock for those who know the kubelet's API of that name. What is on topology.sock is served over TCP too,
-// where that is configured, and nothing else ever.
+// where that is configured, and nothing else ever. Whoever only reads may take up so much and no more.
 import { join } from 'node:path';
 import { Health } from '../../proto/gen/wire/grpc/health/v1/health_pb.ts';
 import type { FinishedCall } from './call-adapter.ts';
-import { type ImplementedService, implement, serveUnix } from './grpc-server.ts';
+import { type ImplementedService, implement, type ServeOptions, serveUnix } from './grpc-server.ts';
 import { HealthState, healthHandlers } from './health.ts';
+import { grpcLimits, type ReadOnlyLimits, UNIX_LIMITS } from './limits.ts';
 import { reflectionServices } from './reflection.ts';
+import type { OnUnserved } from './refusals.ts';
 import type { TcpEndpoint } from './tcp-endpoint.ts';
 
 export interface AgentSockets {
@@ -25,6 +27,9 @@ export interface SocketOptions {
   readonly topologyGroupId: number | undefined;
   readonly tcp: TcpEndpoint;
   readonly onFinished: (call: FinishedCall) => void;
+  readonly onUnserved: OnUnserved;
+  /** Of each of the sockets that others than root may reach. */
+  readonly limits?: ReadOnlyLimits;
 }
 
 /** With health and reflection beside the services, so that grpcurl and probes find their way. */
@@ -35,30 +40,25 @@ function withHealth(services: readonly ImplementedService[], health: HealthState
 
 /** @throws HoldfastError PRECONDITION when another agent serves in the directory */
 export async function openSockets(options: SocketOptions): Promise<AgentSockets> {
-  const { directory, agentServices, topologyServices, podResourcesServices, topologyGroupId, tcp, onFinished } =
-    options;
+  const { agentServices, topologyServices, podResourcesServices, topologyGroupId, tcp } = options;
   const names = [...agentServices, ...topologyServices, ...podResourcesServices].map(({ typeName }) => typeName);
   const health = new HealthState(names);
-  const agent = await serveUnix({
-    path: join(directory, 'agent.sock'),
-    services: withHealth([...agentServices, ...topologyServices], health),
-    onFinished,
+  const common = (name: string, services: readonly ImplementedService[]): ServeOptions => ({
+    path: join(options.directory, name),
+    services: withHealth(services, health),
+    onFinished: options.onFinished,
+    onUnserved: (why, detail) => options.onUnserved(name, why, detail),
   });
-  const readOnly = withHealth(topologyServices, health);
-  const forGroup = topologyGroupId === undefined ? {} : { groupId: topologyGroupId };
-  const topology = await serveUnix({
-    path: join(directory, 'topology.sock'),
-    services: readOnly,
-    onFinished,
-    ...forGroup,
-  });
-  const podResources = await serveUnix({
-    path: join(directory, 'podresources.sock'),
-    services: withHealth(podResourcesServices, health),
-    onFinished,
-    ...forGroup,
-  });
-  await tcp.open(readOnly);
+  const limits = options.limits ?? UNIX_LIMITS;
+  const readOnly = {
+    limits: grpcLimits(limits),
+    mostConnections: limits.mostConnections,
+    ...(topologyGroupId === undefined ? {} : { groupId: topologyGroupId }),
+  };
+  const agent = await serveUnix(common('agent.sock', [...agentServices, ...topologyServices]));
+  const topology = await serveUnix({ ...common('topology.sock', topologyServices), ...readOnly });
+  const podResources = await serveUnix({ ...common('podresources.sock', podResourcesServices), ...readOnly });
+  await tcp.open(withHealth(topologyServices, health));
   return {
     setServing: (serving) => health.set(serving),
     close: async (graceMs) => {

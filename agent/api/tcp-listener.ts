@@ -4,11 +4,15 @@ import { constants } from 'node:crypto';
 import net from 'node:net';
 import type { Duplex } from 'node:stream';
 import tls from 'node:tls';
-import { HoldfastError, isErrno } from '../../lib/errors.ts';
+import { describeError, HoldfastError, isErrno } from '../../lib/errors.ts';
 import type { Certificates } from './certificates.ts';
+import type { TcpLimits } from './limits.ts';
 
-/** `limit`: too many at the time; `handshake`: no certificate, a wrong or expired one, or no TLS at all. */
-export type RefusalReason = 'limit' | 'handshake';
+/**
+ * `limit`: too many at the time; `handshake`: no certificate, a wrong or expired one, or no TLS at all; `accept`: the
+ * kernel had no memory or no descriptor for it.
+ */
+export type RefusalReason = 'limit' | 'handshake' | 'accept';
 
 /** PEM. */
 export type ServerCertificates = Pick<Certificates, 'cert' | 'key' | 'ca'>;
@@ -19,15 +23,12 @@ export interface TcpListenerOptions {
   readonly port: number;
   /** Without them whoever reaches the address is served. */
   readonly certificates: ServerCertificates | undefined;
-  /** Connections at a time. */
-  readonly mostConnections: number;
   /**
-   * Of those, handshakes that are under way; the oldest ends when there are more. Whoever has no certificate cannot take
-   * the places of those who have.
+   * Of handshakes that are under way, the oldest ends when there are more than may be: whoever has no certificate cannot
+   * take the places of those who have. One address may have its share of the connections where there are certificates;
+   * without them all clients have the address of this host.
    */
-  readonly mostHalfOpen: number;
-  /** Milliseconds that a handshake may take. */
-  readonly handshakeMs: number;
+  readonly limits: Pick<TcpLimits, 'mostConnections' | 'mostPerAddress' | 'mostHalfOpen' | 'handshakeMs'>;
   readonly onConnection: (connection: Duplex) => void;
   /** @param peer - address of the client */
   readonly onRefused: (why: RefusalReason, peer: string, detail: string) => void;
@@ -68,18 +69,21 @@ function requireUsable(certificates: ServerCertificates): void {
 
 /** @throws HoldfastError PRECONDITION when the address cannot be had, or the certificates cannot be used */
 export async function listenTcp(options: TcpListenerOptions): Promise<TcpListener> {
-  const { certificates, onConnection, onRefused } = options;
+  const { certificates, onConnection, onRefused, limits } = options;
   const open = new Set<net.Socket>();
   const halfOpen = new Map<string, net.Socket>();
   const secure = certificates && createTlsServer(options, certificates, (peer) => halfOpen.delete(peer));
+  const mostPerAddress = certificates === undefined ? Number.POSITIVE_INFINITY : limits.mostPerAddress;
+  const openFrom = (host: string): number => [...open].filter((socket) => hostOf(socket) === host).length;
   const server = net.createServer({ noDelay: true }, (socket) => {
     const peer = peerOf(socket);
-    const full = open.size >= options.mostConnections;
+    const full = open.size >= limits.mostConnections || openFrom(hostOf(socket)) >= mostPerAddress;
     // A handshake takes milliseconds: the oldest that is not done is the least likely to be a good client's.
-    const [oldest] = full || halfOpen.size < options.mostHalfOpen ? [] : halfOpen.values();
+    const [oldest] = full || halfOpen.size < limits.mostHalfOpen ? [] : halfOpen.values();
     const refused = full ? socket : oldest;
     if (refused !== undefined) {
-      onRefused('limit', hostOf(refused), `${open.size} connections, ${halfOpen.size} of them in their handshake`);
+      const from = `${openFrom(hostOf(refused))} of them from this address`;
+      onRefused('limit', hostOf(refused), `${open.size} connections, ${halfOpen.size} in their handshake, ${from}`);
       refused.destroy();
     }
     if (full) return;
@@ -95,6 +99,8 @@ export async function listenTcp(options: TcpListenerOptions): Promise<TcpListene
     }
   });
   const bound = await listen(server, options);
+  // An error that nobody listens for would end the agent.
+  server.on('error', (error) => onRefused('accept', 'unknown', describeError(error)));
   return {
     ...bound,
     connections: () => open.size,
@@ -115,7 +121,7 @@ const hostOf = (socket: net.Socket): string => socket.remoteAddress ?? 'unknown'
 const peerOf = (socket: net.Socket): string => `${hostOf(socket)} ${socket.remotePort ?? 0}`;
 
 function createTlsServer(
-  { handshakeMs, onConnection, onRefused }: TcpListenerOptions,
+  { limits, onConnection, onRefused }: TcpListenerOptions,
   certificates: ServerCertificates,
   onHandshakeDone: (peer: string) => void,
 ): tls.Server {
@@ -123,7 +129,7 @@ function createTlsServer(
     ...tlsOptions(certificates),
     requestCert: true,
     rejectUnauthorized: true,
-    handshakeTimeout: handshakeMs,
+    handshakeTimeout: limits.handshakeMs,
     ALPNProtocols: ['h2'],
   });
   server.on('secureConnection', (socket) => {

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import net from 'node:net';
+import { gzipSync } from 'node:zlib';
 import { create } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
@@ -88,6 +89,7 @@ await t.test('bytes that are no message are told to whoever sent them', async (t
 
 await t.test('requests that break the protocol end, and take no others with them', async (t) => {
   const { port, goesOn } = await serve(t, { 'grpc.max_receive_message_length': 1 << 20 });
+  const bomb = gzipSync(Buffer.alloc(8 << 20));
   const statuses = {
     'a length of 4 GiB': await send(port, framed(Buffer.alloc(10), 0xffff_ffff)),
     'less than its length': await send(port, framed(Buffer.alloc(10), 100)),
@@ -95,12 +97,14 @@ await t.test('requests that break the protocol end, and take no others with them
     'two messages': await send(port, Buffer.concat([framed(Buffer.alloc(0)), framed(Buffer.alloc(0))])),
     'a compression that is not known': await send(port, framed(Buffer.alloc(4), 4, 1), { 'grpc-encoding': 'zstd' }),
     'compressed, but it is not': await send(port, framed(Buffer.alloc(4), 4, 1), { 'grpc-encoding': 'gzip' }),
+    'small, but large when it is unpacked': await send(port, framed(bomb, bomb.length, 1), { 'grpc-encoding': 'gzip' }),
     'a method that is not there': await send(port, framed(Buffer.alloc(0)), { ':path': '/no.such/Method' }),
   };
   for (const [what, { code, message }] of Object.entries(statuses)) {
     t.ok(code > 0, `${what}: ${status[code]} ${message}`);
   }
   t.equal(statuses['a length of 4 GiB'].code, status.RESOURCE_EXHAUSTED);
+  t.equal(statuses['small, but large when it is unpacked'].code, status.RESOURCE_EXHAUSTED);
   t.equal(statuses['a method that is not there'].code, status.UNIMPLEMENTED);
   t.equal(await goesOn(), 1);
 });

@@ -1,121 +1,19 @@
-// The read-only services over TCP: who is let in, certificates that change under a running server, and clients that only
-// take up room.
+// The read-only services over TCP: who is let in, and a start that does not go as it should.
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import http2 from 'node:http2';
+import { rm, truncate } from 'node:fs/promises';
 import net from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import tls from 'node:tls';
-import v8 from 'node:v8';
-import vm from 'node:vm';
-import { create } from '@bufbuild/protobuf';
-import { type Client, status } from '@grpc/grpc-js';
-import { Registry } from 'prom-client';
-import t, { type Test } from 'tap';
-import { implement } from '../../../agent/api/grpc-server.ts';
-import { HealthState, healthHandlers } from '../../../agent/api/health.ts';
-import { TcpEndpoint } from '../../../agent/api/tcp-endpoint.ts';
-import { pollUntil } from '../../../agent/cli/quickstart/poll.ts';
-import { agentConfigSchema } from '../../../agent/config/schema.ts';
-import { createLogger } from '../../../agent/log.ts';
-import { callServerStream, callUnary, connectTcp, isServiceError } from '../../../lib/grpc-client.ts';
-import { Health, HealthCheckRequestSchema } from '../../../proto/gen/wire/grpc/health/v1/health_pb.ts';
-import { type KeyPair, makeAuthority, type TestAuthority } from '../../support/test-certificates.ts';
+import { promisify } from 'node:util';
+import { status } from '@grpc/grpc-js';
+import t from 'tap';
+import { type Certificates, readCertificates } from '../../../agent/api/certificates.ts';
+import { connectTcp, isServiceError } from '../../../lib/grpc-client.ts';
+import { makeAuthority } from '../../support/test-certificates.ts';
+import { check, connect, makeEndpoint, makeFolder, pem, refusals, serve, texts } from './support/tcp-fixture.ts';
 
-const request = create(HealthCheckRequestSchema, { service: '' });
-const PATIENCE_MS = 60_000;
-
-interface Fixture {
-  readonly endpoint: TcpEndpoint;
-  readonly authority: TestAuthority;
-  readonly folder: string;
-  readonly client: KeyPair;
-  readonly logs: string[];
-  readonly metrics: Registry;
-  readonly port: number;
-  /** Replaces files of the server. */
-  readonly write: (files: { readonly cert?: string; readonly key?: string; readonly ca?: string }) => Promise<void>;
-}
-
-async function makeFolder(t: Test): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-tcp-'));
-  t.teardown(() => rm(folder, { recursive: true }));
-  return folder;
-}
-
-function makeEndpoint(t: Test, config: unknown) {
-  const logs: string[] = [];
-  const metrics = new Registry();
-  const shutdown = new AbortController();
-  const health = new HealthState([]);
-  health.set(true);
-  const endpoint = new TcpEndpoint({
-    config: agentConfigSchema.shape.topologyApi.parse(config),
-    logger: createLogger('info', { write: (line) => void logs.push(line) }),
-    metrics,
-    onFinished: () => {},
-    signal: shutdown.signal,
-  });
-  t.teardown(async () => {
-    shutdown.abort();
-    await endpoint.close(0);
-  });
-  return { endpoint, logs, metrics, services: [implement(Health, healthHandlers(health))] };
-}
-
-async function serve(t: Test): Promise<Fixture> {
-  const folder = await makeFolder(t);
-  const authority = await makeAuthority(folder);
-  const paths = { cert: join(folder, 's.crt'), key: join(folder, 's.key'), ca: join(folder, 's.ca') };
-  const write: Fixture['write'] = async (files) => {
-    for (const [name, text] of Object.entries(files)) {
-      await writeFile(paths[name as keyof typeof paths], text, { mode: 0o600 });
-    }
-  };
-  await write({ ...(await authority.issue('server', 'IP:127.0.0.1,DNS:node-1')), ca: authority.ca });
-  const { endpoint, logs, metrics, services } = makeEndpoint(t, {
-    address: '127.0.0.1:0',
-    tls: { certificate: paths.cert, key: paths.key, clientCa: paths.ca },
-  });
-  await endpoint.open(services);
-  const client = await authority.issue('scheduler');
-  return { endpoint, authority, folder, client, logs, metrics, write, port: endpoint.address?.port ?? 0 };
-}
-
-const pem = (ca: string, { cert, key }: KeyPair, serverName?: string) => ({
-  ca: Buffer.from(ca),
-  cert: Buffer.from(cert),
-  key: Buffer.from(key),
-  ...(serverName === undefined ? {} : { serverName }),
-});
-
-function connect(t: Test, port: number, ca: string, pair: KeyPair): Client {
-  const client = connectTcp(`127.0.0.1:${port}`, pem(ca, pair));
-  t.teardown(() => client.close());
-  return client;
-}
-
-const check = (client: Client) => callUnary(client, Health.method.check, request, { timeoutMs: PATIENCE_MS });
-
-async function refusals(metrics: Registry, why: string): Promise<number> {
-  const metric = await metrics.getSingleMetric('holdfast_topology_api_refused_total')?.get();
-  return metric?.values.find(({ labels }) => labels['why'] === why)?.value ?? 0;
-}
-
-/** What the server shows of itself. */
-async function servedCertificate(port: number, { cert, key }: KeyPair, ca: string): Promise<string> {
-  const socket = tls.connect({ port, host: '127.0.0.1', ca, cert, key, ALPNProtocols: ['h2'] });
-  try {
-    await once(socket, 'secureConnect');
-    return String(socket.getPeerCertificate().subject.CN);
-  } finally {
-    socket.destroy();
-  }
-}
-
-const texts = ({ endpoint }: Pick<Fixture, 'endpoint'>): readonly string[] =>
-  endpoint.status().map(({ level, text }) => `${level}: ${text}`);
+t.setTimeout(300_000);
 
 await t.test('only clients with a valid certificate of the authority are let in', async (t) => {
   const { authority, port, client, metrics, endpoint } = await serve(t);
@@ -174,72 +72,6 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
   });
 }
 
-await t.test('certificates that changed are used for new connections, and nothing ends for it', async (t) => {
-  const { endpoint, authority, port, client, write, logs } = await serve(t);
-  const old = connect(t, port, authority.ca, client);
-  const watch = callServerStream(old, Health.method.watch, request, { timeoutMs: PATIENCE_MS });
-  t.match((await watch.next()).value, { status: 1 });
-  await write(await authority.issue('server-2', 'IP:127.0.0.1'));
-  await endpoint.refresh();
-  t.equal(await servedCertificate(port, client, authority.ca), 'server-2');
-  t.match(await check(old), { status: 1 }, 'the former connection goes on');
-  t.match(logs.join(''), /certificates replaced/);
-  await watch.return();
-
-  const other = await makeAuthority(await makeFolder(t));
-  await write({ ca: other.ca });
-  await endpoint.refresh();
-  const refused = await check(connect(t, port, authority.ca, client)).catch((caught: unknown) => caught);
-  t.ok(isServiceError(refused, status.UNAVAILABLE), 'a client of the former authority');
-  t.match(await check(connect(t, port, authority.ca, await other.issue('scheduler'))), { status: 1 });
-});
-
-await t.test('certificates that cannot be used leave the former ones in force, and are told of', async (t) => {
-  const { endpoint, authority, port, client, write, logs, metrics } = await serve(t);
-  const next = await authority.issue('server-2', 'IP:127.0.0.1');
-  const stages = [
-    [{ cert: next.cert }, /the key .* does not fit the certificate/],
-    [{ cert: next.cert.slice(0, 300), key: next.key }, /ends within a certificate/],
-    [{ cert: '' }, /has no certificate in PEM form/],
-    [{ cert: next.cert, key: next.key.slice(0, 60) }, /has no private key/],
-    [{ key: next.key, ca: `${authority.ca}-----BEGIN CERTIFICATE-----\nMIIB` }, /ends within a certificate/],
-  ] as const;
-  for (const [files, problem] of stages) {
-    await write(files);
-    await endpoint.refresh();
-    t.equal(await servedCertificate(port, client, authority.ca), 'server', String(problem));
-    t.match(texts({ endpoint }).join('\n'), problem);
-    t.match(texts({ endpoint }).join('\n'), /the former certificates are in use/);
-    t.match(logs.join(''), problem);
-  }
-  t.notMatch(logs.join(''), /PRIVATE KEY/);
-  const told = logs.length;
-  await endpoint.refresh();
-  t.equal(logs.length, told, 'told once');
-  await write({ ca: authority.ca });
-  await endpoint.refresh();
-  t.equal(await servedCertificate(port, client, authority.ca), 'server-2');
-  t.equal(texts({ endpoint }).length, 1);
-  const reloads = await metrics.getSingleMetric('holdfast_topology_api_certificate_reloads_total')?.get();
-  t.match(reloads?.values, [
-    { labels: { result: 'failed' }, value: 5 },
-    { labels: { result: 'ok' }, value: 1 },
-  ]);
-});
-
-await t.test('an expired certificate and a key that others can read are warned of', async (t) => {
-  const { endpoint, authority, write, folder, metrics } = await serve(t);
-  await write(await authority.issue('server', 'IP:127.0.0.1', -1));
-  await chmod(join(folder, 's.key'), 0o644);
-  await endpoint.refresh();
-  t.match(texts({ endpoint }), [
-    /^warning: .*expired at .*: clients refuse it/,
-    /^warning: the key .* can be read by others \(mode 0644\)/,
-  ]);
-  const expiry = await metrics.getSingleMetric('holdfast_topology_api_certificate_expiry_seconds')?.get();
-  t.ok((expiry?.values[0]?.value ?? 0) < Date.now() / 1000);
-});
-
 await t.test('without certificates only this host is served', async (t) => {
   const here = makeEndpoint(t, { address: '127.0.0.1:0' });
   await here.endpoint.open(here.services);
@@ -274,70 +106,71 @@ await t.test('a port that is taken, and certificates that come later, are waited
   t.equal(late.endpoint.address?.port, port);
 });
 
-await t.test('connections that never finish their handshake do not keep others out', async (t) => {
-  const { endpoint, authority, port, client, metrics } = await serve(t);
-  const idle = Array.from({ length: 100 }, () => net.connect(port, '127.0.0.1').on('error', () => {}));
-  t.teardown(() => {
-    for (const socket of idle) socket.destroy();
-  });
-  await Promise.all(idle.map((socket) => once(socket, 'connect')));
-  await pollUntil('the oldest to be dropped', PATIENCE_MS, async () =>
-    (await refusals(metrics, 'limit')) >= 36 ? true : undefined,
-  );
-  t.match(await check(connect(t, port, authority.ca, client)), { status: 1 });
-  for (const socket of idle) socket.destroy();
-  await pollUntil('them to be forgotten', PATIENCE_MS, async () =>
-    / 1 connections/.test(texts({ endpoint }).join('')) ? true : undefined,
-  );
+await t.test('paths that are no files of certificates are told of, and nothing waits for them', async (t) => {
+  const { endpoint, folder } = await serve(t);
+  const path = join(folder, 's.crt');
+  await truncate(path, 2 * 1024 * 1024);
+  await endpoint.refresh();
+  t.match(texts({ endpoint }).join(), /s\.crt has more than 1048576 bytes: it is no PEM file/);
+  await rm(path);
+  await promisify(execFile)('mkfifo', [path]);
+  await endpoint.refresh();
+  t.match(texts({ endpoint }).join(), /s\.crt is not a regular file; the former certificates are in use/);
+
+  const tls = { certificate: '/dev/zero', key: join(folder, 's.key'), clientCa: join(folder, 's.ca') };
+  const endless = makeEndpoint(t, { address: '127.0.0.1:0', tls });
+  await endless.endpoint.open(endless.services);
+  t.match(texts(endless), [/^failed: not served over TCP: \/dev\/zero is not a regular file; trying again/]);
 });
 
-/** Connects in one of the ways in which a client can begin, and is gone. */
-async function connectAndDrop(kind: number, port: number, ca: string, pair: KeyPair): Promise<void> {
-  const options = { port, host: '127.0.0.1', ca, ALPNProtocols: ['h2'], ...(kind === 1 ? {} : pair) };
-  const socket = kind === 0 ? net.connect(port, '127.0.0.1') : tls.connect(options);
-  // Its end may be the server's doing or its own.
-  socket.on('error', () => {});
-  await new Promise((resolve) => {
-    for (const event of ['connect', 'secureConnect', 'close']) {
-      if (event !== 'connect' || kind === 0) socket.once(event, resolve);
-    }
-  });
-  if (kind === 2) socket.write('this is not HTTP/2');
-  if (kind === 3) {
-    const session = http2.connect('https://localhost', { createConnection: () => socket });
-    session.on('error', () => {});
-    const headers = { ':method': 'POST', ':path': '/grpc.health.v1.Health/Watch', 'content-type': 'application/grpc' };
-    const stream = session.request({ ...headers, te: 'trailers' });
-    stream.on('error', () => {});
-    stream.end(Buffer.alloc(5));
-    await new Promise((resolve) => {
-      for (const event of ['data', 'close']) stream.once(event, resolve);
+await t.test(
+  'a mount that hangs holds up neither the start nor the end, and is served from when it answers',
+  async (t) => {
+    const { folder, authority, client } = await serve(t);
+    const [certificate, key, clientCa] = ['s.crt', 's.key', 's.ca'].map((name) => join(folder, name));
+    const config = { address: '127.0.0.1:0', tls: { certificate, key, clientCa } };
+    const never = makeEndpoint(t, config, { read: () => new Promise(() => {}) });
+    await never.endpoint.open(never.services);
+    t.match(texts(never), [/^failed: not served over TCP: the certificates are still being read/]);
+    t.match(never.logs.join(''), /still being read/);
+    await never.endpoint.close(0);
+
+    let answer: (read: Promise<Certificates>) => void = () => {};
+    const mount = new Promise<Certificates>((resolve) => {
+      answer = resolve;
     });
-    session.destroy();
-  }
-  socket.destroy();
-}
+    const late = makeEndpoint(t, config, { read: () => mount });
+    await late.endpoint.open(late.services);
+    t.equal(late.endpoint.address, undefined);
+    answer(readCertificates(config.tls as Parameters<typeof readCertificates>[0]));
+    await late.endpoint.refresh();
+    t.match(texts(late), [/^ok: /]);
+    t.match(await check(connect(t, late.endpoint.address?.port ?? 0, authority.ca, client)), { status: 1 });
+  },
+);
 
-v8.setFlagsFromString('--expose-gc');
-const collectGarbage: () => void = vm.runInNewContext('gc');
-
-await t.test('connections that come and go leave nothing behind', async (t) => {
-  const { endpoint, authority, port, client } = await serve(t);
-  const round = async (): Promise<number> => {
-    for (let batch = 0; batch < 40; batch += 1) {
-      await Promise.all([0, 1, 2, 3].map((kind) => connectAndDrop(kind, port, authority.ca, client)));
-    }
-    await pollUntil('them to be forgotten', PATIENCE_MS, async () =>
-      / 0 connections/.test(texts({ endpoint }).join('')) ? true : undefined,
-    );
-    collectGarbage();
-    const { heapUsed, external } = process.memoryUsage();
-    return heapUsed + external;
-  };
-  // The first fills caches and compiles.
-  await round();
-  const before = await round();
-  const grown = (await round()) - before;
-  // 160 connections: one that were kept, with its TLS state, would be 30 KiB or more.
-  t.ok(grown < 2 * 1024 * 1024, `${grown} bytes more than after as many before`);
+await t.test('certificates that are read after its end open nothing', async (t) => {
+  const { folder } = await serve(t);
+  const [certificate, key, clientCa] = ['s.crt', 's.key', 's.ca'].map((name) => join(folder, name));
+  const tls = { certificate, key, clientCa };
+  let answer = (): void => {};
+  const asked = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  const { endpoint, services, logs } = makeEndpoint(
+    t,
+    { address: '127.0.0.1:0', tls },
+    {
+      read: async (paths) => {
+        await asked;
+        return await readCertificates(paths);
+      },
+    },
+  );
+  const opening = endpoint.open(services);
+  await endpoint.close(0);
+  answer();
+  await opening;
+  t.equal(endpoint.address, undefined);
+  t.notMatch(logs.join(''), /topology api over TCP/);
 });
