@@ -1,8 +1,8 @@
 // Which NUMA nodes: one when one fits, else the fewest and nearest. Pure; nodes are positions in Machine.nodes.
 import { supplyOf } from './plan-exclusive.ts';
+import { canTake } from './plan-lacks.ts';
 import type { Need } from './plan-need.ts';
 import { planPacking, wholeCpus } from './plan-packing.ts';
-import { whyNot } from './plan-reasons.ts';
 import type { Room } from './room.ts';
 
 /** Sets of nodes that are looked at per size; hosts with more nodes than fit get the nearest-first search. */
@@ -18,7 +18,7 @@ export function takable(room: Room, node: number, need: Need): number {
 export function fits(room: Room, nodes: readonly number[], need: Need): boolean {
   const [first] = nodes;
   if (first === undefined) return false;
-  if (nodes.length === 1) return whyNot(room, first, need) === undefined;
+  if (nodes.length === 1) return canTake(room, first, need);
   const { machine } = room;
   const withCpus = nodes.filter((node) => machine.nodes[node]?.hasCpus === true);
   const sum = (of: (node: number) => number, over = nodes): number => over.reduce((total, node) => total + of(node), 0);

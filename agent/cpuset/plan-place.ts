@@ -103,7 +103,11 @@ function bound(room: Room, nodes: readonly number[], need: Need): Placed {
   };
 }
 
-function refuseOneNode(room: Room, need: Need, within: readonly number[] | undefined): Refusal {
+/**
+ * The refusal of what must come from one node and cannot.
+ * @param within - as for {@link place}
+ */
+export function refuseOneNode(room: Room, need: Need, within?: readonly number[]): Refusal {
   const nodeReasons =
     within === undefined
       ? reasonsOf(room, need)

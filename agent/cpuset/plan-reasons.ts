@@ -1,5 +1,6 @@
 // Why something does not fit, in words for `kubectl describe pod`.
 import { type Bytes, formatBytes } from '../model/quantity.ts';
+import { cpuLack, hasNoMemory, lacksMemory, lacksPages } from './plan-lacks.ts';
 import type { Need } from './plan-need.ts';
 import type { Room } from './room.ts';
 
@@ -35,8 +36,17 @@ function cpus(count: number): string {
   return count === 1 ? '1 CPU' : `${count} CPUs`;
 }
 
-/** `4 exclusive CPUs, 500m of shared CPU and 4 GiB of memory` */
+/** A scheduler asks thousands of hosts for one need. */
+const described = new WeakMap<Need, string>();
+
+/** `4 exclusive CPUs, 0.5 of shared CPU and 4 GiB of memory` */
 export function describeNeed(need: Need): string {
+  const known = described.get(need) ?? wordNeed(need);
+  described.set(need, known);
+  return known;
+}
+
+function wordNeed(need: Need): string {
   const parts: string[] = [];
   if (need.exclusive > 0) parts.push(need.exclusive === 1 ? '1 exclusive CPU' : `${need.exclusive} exclusive CPUs`);
   if (need.milli > 0) parts.push(`${need.milli / 1000} of shared CPU`);
@@ -50,44 +60,45 @@ export function describeNeed(need: Need): string {
 }
 
 function whyNoCpus(room: Room, node: number, need: Need): string | undefined {
-  const here = room.machine.nodes[node];
-  if (here === undefined || !here.hasCpus) return 'has no CPUs';
   const free = room.freeOn(node);
-  if (need.exclusive > free) return `${free} of ${cpus(need.exclusive)} free`;
-  if (need.exclusive > room.poolSize - 1) return `${cpus(free)} free, but the host's shared pool needs one`;
-  const left = room.milliLeftOn(node) - need.exclusive * 1000;
-  if (need.exclusive > room.takableOn(node) || (need.exclusive > 0 && left < 0)) {
-    return `${cpus(free)} free, but its shared pool needs ${cpus(free - room.takableOn(node))} of them`;
+  switch (cpuLack(room, node, need)) {
+    case undefined:
+      return undefined;
+    case 'none':
+      return 'has no CPUs';
+    case 'free':
+      return `${free} of ${cpus(need.exclusive)} free`;
+    case 'hostPool':
+      return `${cpus(free)} free, but the host's shared pool needs one`;
+    case 'boundPool':
+      return `${cpus(free)} free, but its shared pool needs ${cpus(free - room.takableOn(node))} of them`;
+    case 'ownPool':
+      return 'no CPU left for its shared pool';
+    case 'milli': {
+      const left = Math.max(0, room.milliLeftOn(node) - need.exclusive * 1000);
+      return `${left / 1000} of ${cpus(need.milli / 1000)} left in its shared pool`;
+    }
   }
-  if (!need.shared) return undefined;
-  if (room.poolOn(node) - need.exclusive < 1) return 'no CPU left for its shared pool';
-  if (left < need.milli) return `${Math.max(0, left) / 1000} of ${cpus(need.milli / 1000)} left in its shared pool`;
-  return undefined;
 }
 
 function whyNoMemory(room: Room, node: number, need: Need): readonly string[] {
-  const here = room.machine.nodes[node];
-  if (here === undefined || need.memory === undefined) return [];
-  if (!here.hasMemory) return ['has no memory'];
+  if (need.memory === undefined) return [];
+  if (hasNoMemory(room, node, need)) return ['has no memory'];
   const reasons: string[] = [];
-  const left = room.memoryLeftOn(node);
-  if (!room.machine.memoryUnknown && left < need.memory) {
-    reasons.push(`${partOf(left, need.memory)} memory left`);
-  }
+  if (lacksMemory(room, node, need)) reasons.push(`${partOf(room.memoryLeftOn(node), need.memory)} memory left`);
   for (const [size, amount] of need.hugepages) {
-    const pages = room.hugepagesLeftOn(node, size);
-    if (pages < amount) {
-      reasons.push(`${partOf(pages, amount)} left in pages of ${formatMemory(size)}`);
-    }
+    if (!lacksPages(room, node, size, amount)) continue;
+    reasons.push(`${partOf(room.hugepagesLeftOn(node, size), amount)} left in pages of ${formatMemory(size)}`);
   }
   return reasons;
 }
 
-/** Why the node alone cannot take it; undefined when it can. */
+/** Why the node alone cannot take it; undefined when it can, as `canTake` says without the words. */
 export function whyNot(room: Room, node: number, need: Need): string | undefined {
   const noCpus = whyNoCpus(room, node, need);
-  const reasons = [...(noCpus === undefined ? [] : [noCpus]), ...whyNoMemory(room, node, need)];
-  return reasons.length === 0 ? undefined : reasons.join(' and ');
+  const noMemory = whyNoMemory(room, node, need);
+  if (noMemory.length === 0) return noCpus;
+  return noCpus === undefined ? noMemory.join(' and ') : `${noCpus} and ${noMemory.join(' and ')}`;
 }
 
 /** `node 0: 2 of 4 CPUs free; node 1: …` */

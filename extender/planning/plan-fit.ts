@@ -1,9 +1,9 @@
 // Whether a pod fits into a room: by counting where that is enough, else by planning it. Always the planner's answer. Pure.
+import { canTake } from '../../agent/cpuset/plan-lacks.ts';
 import type { Need } from '../../agent/cpuset/plan-need.ts';
 import { sumNeeds } from '../../agent/cpuset/plan-need.ts';
-import { place } from '../../agent/cpuset/plan-place.ts';
+import { refuseOneNode } from '../../agent/cpuset/plan-place.ts';
 import { planPod } from '../../agent/cpuset/plan-pod.ts';
-import { whyNot } from '../../agent/cpuset/plan-reasons.ts';
 import type { Room } from '../../agent/cpuset/room.ts';
 import type { PodAsk } from './plan-ask.ts';
 
@@ -12,18 +12,15 @@ export type WhyNot = string | undefined;
 
 /** Whether one NUMA node has all of it: what `planNodes` finds out when it may take one node, without choosing among them. */
 function fitsOneNode(room: Room, need: Need): boolean {
-  return room.machine.nodes.some(
-    (node, index) => (node.hasCpus || node.hasMemory) && whyNot(room, index, need) === undefined,
-  );
+  for (let node = 0; node < room.machine.nodes.length; node += 1) if (canTake(room, node, need)) return true;
+  return false;
 }
 
 /** @returns what a creation in this room would be refused with; undefined when it would succeed */
 export function planFit(room: Room, ask: PodAsk): WhyNot {
   const { together, identity } = ask;
   if (together !== undefined && identity.numa === 'required') {
-    if (fitsOneNode(room, together)) return undefined;
-    const refused = place(room, together, 'required');
-    return refused.ok ? undefined : refused.reason;
+    return fitsOneNode(room, together) ? undefined : refuseOneNode(room, together).reason;
   }
   const plan = planPod(room, identity, ask.need);
   return plan.ok ? undefined : plan.reason;

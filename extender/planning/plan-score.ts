@@ -1,6 +1,6 @@
 // How well a node suits a pod that fits there, for the scheduler's ranking. Pure.
+import { canTake } from '../../agent/cpuset/plan-lacks.ts';
 import { type Need, sumNeeds } from '../../agent/cpuset/plan-need.ts';
-import { whyNot } from '../../agent/cpuset/plan-reasons.ts';
 import type { Room } from '../../agent/cpuset/room.ts';
 import type { PodAsk } from './plan-ask.ts';
 
@@ -46,7 +46,7 @@ export function planScore(room: Room, ask: PodAsk): number {
   const { strategy } = room.rules;
   let best = -1;
   for (let node = 0; node < room.machine.nodes.length; node += 1) {
-    if (whyNot(room, node, need) !== undefined) continue;
+    if (!canTake(room, node, need)) continue;
     const left = leftOver(room, node, need);
     best = Math.max(best, strategy === 'spread' ? left : 1 - left);
   }
