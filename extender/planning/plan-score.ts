@@ -1,6 +1,7 @@
 // How well a node suits a pod that fits there, for the scheduler's ranking. Pure.
 import { canTake } from '../../agent/cpuset/plan-lacks.ts';
 import { type Need, sumNeeds } from '../../agent/cpuset/plan-need.ts';
+import type { PodNeed } from '../../agent/cpuset/plan-pod.ts';
 import type { Room } from '../../agent/cpuset/room.ts';
 import type { PodAsk } from './plan-ask.ts';
 
@@ -37,12 +38,22 @@ function leftOver(room: Room, node: number, need: Need): number {
   return count === 0 ? 1 : sum / count;
 }
 
+/** By what a pod needs: thousands of hosts are ranked for one need. */
+const sums = new WeakMap<PodNeed, Need>();
+
+function sumOf({ need, together, most }: PodAsk): Need {
+  if (together !== undefined) return together;
+  const known = sums.get(need) ?? (need.basis === 'spec' ? sumNeeds(need.containers) : most);
+  sums.set(need, known);
+  return known;
+}
+
 /**
  * From 0 to 10. `pack` ranks the host highest whose fullest fitting NUMA node is left with the least, `spread` the one
  * whose emptiest is left with the most; a host where no single NUMA node has all of it comes last.
  */
 export function planScore(room: Room, ask: PodAsk): number {
-  const need = ask.together ?? (ask.need.basis === 'spec' ? sumNeeds(ask.need.containers) : ask.most);
+  const need = sumOf(ask);
   const { strategy } = room.rules;
   let best = -1;
   for (let node = 0; node < room.machine.nodes.length; node += 1) {
