@@ -69,14 +69,20 @@ export interface Machine {
 /** Beyond the local node where the firmware says nothing (ACPI: 10 is local, 20 the usual remote distance). */
 const UNKNOWN_DISTANCE = 20;
 
-function groupBy<Item>(items: readonly Item[], key: (item: Item) => number): readonly Item[][] {
+/** By key, each group in the order of the items. */
+function grouped<Item>(items: readonly Item[], key: (item: Item) => number): ReadonlyMap<number, readonly Item[]> {
   const groups = new Map<number, Item[]>();
   for (const item of items) {
     const group = groups.get(key(item));
     if (group === undefined) groups.set(key(item), [item]);
     else group.push(item);
   }
-  return [...groups.entries()].sort(([a], [b]) => a - b).map(([, group]) => group);
+  return groups;
+}
+
+/** The groups by ascending key. */
+function groupBy<Item>(items: readonly Item[], key: (item: Item) => number): readonly (readonly Item[])[] {
+  return [...grouped(items, key)].sort(([a], [b]) => a - b).map(([, group]) => group);
 }
 
 /** Divides cores by the first of `levels` that divides them at all; levels with a single part are left out. */
@@ -131,9 +137,12 @@ export function buildMachine(topology: HostTopology, reservedCpus: CpuSet): Mach
   });
   const memoryUnknown = topology.numaNodes.every((node) => node.memoryBytes === 0);
 
+  // Looked up instead of searched for each node: a host may have a thousand of them, and eight times as many CPUs.
+  const cpusOn = grouped(usable, ({ numaNode }) => numaNode);
+  const coresOn = grouped([...cores.keys()], (index) => cores[index]?.node ?? -1);
   const nodes = topology.numaNodes.map((node, position): MachineNode => {
-    const here = usable.filter((cpu) => cpu.numaNode === node.id);
-    const members = cores.flatMap((core, index) => (core.node === position ? [index] : []));
+    const here = cpusOn.get(node.id) ?? [];
+    const members = coresOn.get(position) ?? [];
     return {
       id: node.id,
       domain: divide(cores, members, ['socket', 'die', 'l3']),

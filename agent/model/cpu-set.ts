@@ -1,6 +1,11 @@
 // Sets of CPU or NUMA node numbers, in and out of the kernel's list format ("0-3,8").
 import { HoldfastError } from '../../lib/errors.ts';
 
+/** No kernel has more CPUs or NUMA nodes. */
+const MOST_NUMBERS = 1 << 20;
+/** Characters of a text that an error repeats. */
+const MOST_SHOWN = 200;
+
 /** An immutable set of non-negative integers, kept sorted. */
 export class CpuSet implements Iterable<number> {
   static readonly EMPTY = new CpuSet([]);
@@ -30,9 +35,11 @@ export class CpuSet implements Iterable<number> {
   /**
    * Reads the kernel's list format (Documentation/admin-guide/cputopology.rst): numbers and ranges joined by commas;
    * the empty text is the empty set.
-   * @throws HoldfastError INVALID_REQUEST for anything else, and for numbers of 2^20 or more (no kernel has them)
+   * @param limit - every number is below it, and no more than so many are listed, however often each: a few bytes of
+   *   text can stand for millions of numbers
+   * @throws HoldfastError INVALID_REQUEST for anything else
    */
-  static parse(text: string): CpuSet {
+  static parse(text: string, limit = MOST_NUMBERS): CpuSet {
     const trimmed = text.trim();
     if (trimmed === '') return CpuSet.EMPTY;
     const numbers: number[] = [];
@@ -40,8 +47,9 @@ export class CpuSet implements Iterable<number> {
       const match = /^(\d{1,7})(?:-(\d{1,7}))?$/.exec(part);
       const first = Number(match?.[1]);
       const last = Number(match?.[2] ?? match?.[1]);
-      if (match === null || last < first || last >= 1 << 20) {
-        throw new HoldfastError('INVALID_REQUEST', `"${text}" is not a CPU list such as "0-3,8"`);
+      if (match === null || last < first || last >= limit || numbers.length + (last - first) >= limit) {
+        const shown = text.length <= MOST_SHOWN ? text : `${text.slice(0, MOST_SHOWN)}…`;
+        throw new HoldfastError('INVALID_REQUEST', `"${shown}" is not a CPU list such as "0-3,8"`);
       }
       for (let number = first; number <= last; number += 1) numbers.push(number);
     }

@@ -5,43 +5,20 @@ import { buildMachine, type Machine } from '../../agent/cpuset/machine.ts';
 import { CpuSet } from '../../agent/model/cpu-set.ts';
 import type { HostTopology } from '../../agent/model/host-topology.ts';
 import { bytes } from '../../agent/model/quantity.ts';
-import { HoldfastError } from '../../lib/errors.ts';
-import type {
-  HostTopology as Published,
-  NumaNode as PublishedNode,
-} from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
-
-/** More than any kernel is built for (NR_CPUS 8192, MAX_NUMNODES 1024): what says more is no topology. */
-const MOST_CPUS = 8192;
-const MOST_NODES = 1024;
-
-/** A NUMA node's CPUs, read once. */
-export interface NodeCpus {
-  readonly allocatable: CpuSet;
-  readonly free: CpuSet;
-  readonly shared: CpuSet;
-}
-
-/** @throws HoldfastError INVALID_REQUEST when a list cannot be read */
-export function readNodeCpus(node: PublishedNode): NodeCpus {
-  return {
-    allocatable: CpuSet.parse(node.allocatableCpus),
-    free: CpuSet.parse(node.freeCpus),
-    shared: CpuSet.parse(node.sharedCpus),
-  };
-}
+import type { HostTopology as Published } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import { type NodeCpus, onAllNodes } from './published-cpus.ts';
 
 /**
  * The host without memory. Usable is what may be owned or is shared: the planner gives out nothing else. What may be
  * used but not owned is reserved to it, whatever the agent's reason is.
  */
 function processorsOf(published: Published, nodes: readonly NodeCpus[]): HostTopology {
-  const usable = nodes.reduce((all, { allocatable, shared }) => all.union(allocatable).union(shared), CpuSet.EMPTY);
+  const usable = onAllNodes(nodes, ({ allocatable }) => allocatable).union(onAllNodes(nodes, ({ shared }) => shared));
   return {
     cpus: published.cpus,
-    numaNodes: published.numaNodes.map((node) => ({
+    numaNodes: published.numaNodes.map((node, index) => ({
       id: node.id,
-      cpus: CpuSet.parse(node.cpus),
+      cpus: nodes[index]?.all ?? CpuSet.EMPTY,
       memoryBytes: bytes(0),
       hugepages: [],
       distances: new Map(node.distances.map(({ node: to, value }) => [to, value])),
@@ -79,15 +56,9 @@ export class Machines {
 
   /**
    * The planner's view of a published topology.
-   * @throws HoldfastError INVALID_REQUEST when it cannot be one
+   * @param nodes - its lists (`readNodeCpus`)
    */
   machineOf(published: Published, nodes: readonly NodeCpus[]): Machine {
-    if (published.cpus.length > MOST_CPUS || published.numaNodes.length > MOST_NODES) {
-      throw new HoldfastError(
-        'INVALID_REQUEST',
-        `a topology has at most ${MOST_CPUS} CPUs and ${MOST_NODES} NUMA nodes`,
-      );
-    }
     const model = this.#model(published, nodes);
     const memoryUnknown = published.numaNodes.every(({ memoryBytes }) => memoryBytes === 0n);
     const withMemory = model.nodes.map((node, index) => {
@@ -110,7 +81,7 @@ export class Machines {
     const known = this.#models.get(key)?.deref();
     if (known !== undefined) return known;
     const host = processorsOf(published, nodes);
-    const allocatable = nodes.reduce((all, each) => all.union(each.allocatable), CpuSet.EMPTY);
+    const allocatable = onAllNodes(nodes, (each) => each.allocatable);
     const model = buildMachine(host, host.usableCpus.minus(allocatable));
     this.#models.set(key, new WeakRef(model));
     if (this.#models.size >= this.#sweepAt) this.#sweep();

@@ -9,7 +9,8 @@ import type {
   HostTopology as Published,
   NumaNode as PublishedNode,
 } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
-import { type Machines, readNodeCpus } from './machines.ts';
+import type { Machines } from './machines.ts';
+import { onAllNodes, readNodeCpus } from './published-cpus.ts';
 
 /** One node of the cluster as its agent last told of it. */
 export interface HostState {
@@ -59,10 +60,10 @@ export function planHost(
       `the topology is of version ${topology.version}, the allocations are of version ${allocations.version}`,
     );
   }
-  const nodes = topology.numaNodes.map(readNodeCpus);
+  const nodes = readNodeCpus(topology);
   const machine = machines.machineOf(topology, nodes);
   const room = new Room(machine, { ...rules, reservedMemory: 0 });
-  room.takeCpus(nodes.reduce((taken, { allocatable, free }) => taken.union(allocatable.minus(free)), CpuSet.EMPTY));
+  room.takeCpus(onAllNodes(nodes, ({ allocatable, free }) => allocatable.minus(free)));
   room.addClaim({ nodes: CpuSet.EMPTY, shares: topology.numaNodes.map(promised), unboundMemory: 0 });
   return { version: topology.version, room, pods: new Set(allocations.pods.map(({ uid }) => uid)) };
 }
