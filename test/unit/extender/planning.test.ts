@@ -5,7 +5,7 @@ import t from 'tap';
 import { Ledger } from '../../../agent/cpuset/ledger.ts';
 import { buildMachine } from '../../../agent/cpuset/machine.ts';
 import { planPod } from '../../../agent/cpuset/plan-pod.ts';
-import type { PlanRules } from '../../../agent/cpuset/room.ts';
+import type { PlanRules, Room } from '../../../agent/cpuset/room.ts';
 import { CpuSet } from '../../../agent/model/cpu-set.ts';
 import { podUid } from '../../../agent/model/ids.ts';
 import type { PodFacts } from '../../../agent/model/pod.ts';
@@ -93,29 +93,70 @@ await t.test('the extender answers as the planner of the node does', async (t) =
   t.ok(fitting > RUNS / 10 && refused > RUNS / 10, `both answers came up: ${fitting} fitted, ${refused} did not`);
 });
 
-await t.test('a pod that fits beside others by counting fits in whatever order they come', async (t) => {
-  let counted = 0;
-  const asks = fc.array(randomPod, { minLength: 1, maxLength: 3 });
-  const roomy = fc
-    .record({ nodes: fc.integer({ min: 1, max: 3 }), cores: fc.integer({ min: 6, max: 12 }) })
+/** Every order of every subset, the empty one included. */
+function* sequences<Item>(items: readonly Item[]): Generator<readonly Item[]> {
+  yield [];
+  for (const item of items) for (const rest of sequences(items.filter((each) => each !== item))) yield [item, ...rest];
+}
+
+/** Whether the pod is given its place once these have come, each where the node puts it, or refused. */
+function fitsOnceCame(room: Room, came: readonly PodAsk[], last: PodAsk): boolean {
+  const left = room.copy();
+  for (const pod of came) takePlace(left, pod);
+  return planFit(left, last) === undefined;
+}
+
+await t.test('a pod that passes beside others fits whichever come first, and pushes none of them out', async (t) => {
+  const passed = { counted: 0, planned: 0 };
+  const few = fc.array(randomPod, { minLength: 1, maxLength: 3 });
+  const some = fc
+    .record({ nodes: fc.integer({ min: 1, max: 5 }), cores: fc.integer({ min: 3, max: 9 }) })
     .map(({ nodes, cores }) => evenHost(nodes, cores, 2, { memoryBytes: 8 * GIB, hugepages: 16 }));
-  const property = fc.property(roomy, rules, history, asks, randomPod, (...given) => {
+  const property = fc.property(some, rules, history, few, randomPod, (...given) => {
     const [topology, rule, events, pods, last] = given;
     const ledger = new Ledger(buildMachine(topology, CpuSet.of(0)), rule);
     live(ledger, events);
+    const { room } = ledger;
     const others = pods.map((pod, index) => askOf(named(pod, `other-${index}`)));
     const ask = askOf(named(last, 'last'));
     const all = besideOthers(ask, others);
-    if (ask.identity.numa !== 'required' || all === undefined || !fitsBeside(ledger.room, all)) return;
-    counted += 1;
-    for (const order of [others, others.toReversed()]) {
-      const room = ledger.room.copy();
-      for (const other of order) takePlace(room, other);
-      assert.equal(planFit(room, ask), undefined);
+    const counted = ask.identity.numa === 'required' && all !== undefined && fitsBeside(room, all);
+    if (planFit(room, ask) !== undefined || (!counted && !fitsAfter(room, ask, others))) return;
+    passed[counted ? 'counted' : 'planned'] += 1;
+    for (const came of sequences(others)) {
+      assert.ok(fitsOnceCame(room, came, ask), 'the pod fits');
+      for (const other of others.filter((each) => !came.includes(each) && fitsOnceCame(room, came, each))) {
+        for (let before = 0; before <= came.length; before += 1) {
+          assert.ok(fitsOnceCame(room, came.toSpliced(before, 0, ask), other), 'and the others fit as before');
+        }
+      }
     }
   });
-  holds(t, 'no order makes it wrong', property, RUNS * 2);
-  t.ok(counted > 5, `it came up ${counted} times`);
+  holds(t, 'no subset and no order makes it wrong', property, RUNS * 3);
+  t.ok(passed.counted > 5 && passed.planned > 5, `both ways: ${JSON.stringify(passed)}`);
+});
+
+await t.test('beside more than three others only counting lets a pod pass', async (t) => {
+  let passed = 0;
+  const many = fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 4, maxLength: 6 });
+  const used = fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 8 });
+  const property = fc.property(fc.integer({ min: 2, max: 9 }), many, used, rules, (nodes, sizes, taken, rule) => {
+    const ledger = new Ledger(buildMachine(evenHost(nodes, 6, 1), CpuSet.of(0)), rule);
+    taken.forEach((cpus, index) => void takePlace(ledger.room, exclusivePod(`held-${index}`, cpus)));
+    const others = sizes.map((cpus, index) => exclusivePod(`other-${index}`, cpus));
+    const ask = exclusivePod('last', 3);
+    if (!fitsAfter(ledger.room, ask, others)) return;
+    passed += 1;
+    for (const order of [others, others.toReversed(), others.toSorted((a, b) => a.most.exclusive - b.most.exclusive)]) {
+      for (let from = 0; from < order.length; from += 1) {
+        assert.ok(fitsOnceCame(ledger.room, order.slice(from), ask), 'the pod fits');
+        const [first = ask, ...later] = order.slice(from);
+        assert.ok(fitsOnceCame(ledger.room, [ask, ...later], first), 'and so does each of the others');
+      }
+    }
+  });
+  holds(t, 'a pass holds', property, RUNS);
+  t.ok(passed > 5, `it came up ${passed} times`);
 });
 
 const roomOf = (strategy: 'pack' | 'spread') => {
@@ -125,15 +166,18 @@ const roomOf = (strategy: 'pack' | 'spread') => {
   return planHost(topology, allocations, new Machines(), rule).room;
 };
 
-await t.test('of two that may be going to a node, one that fits only without the other makes it unsafe', async (t) => {
-  const room = roomOf('pack');
+await t.test('a pod passes beside one that may come later only where it leaves that one its place', async (t) => {
   const large = exclusivePod('large', 4);
-  t.equal(fitsAfter(room, exclusivePod('b', 3), [large]), true, 'node 1 for the large one, node 0 for this');
-  t.equal(
-    fitsAfter(room, exclusivePod('b', 2), [large, exclusivePod('rival', 4)]),
-    false,
-    'nobody knows which of them it is',
-  );
+  const small = exclusivePod('small', 3);
+  t.equal(fitsAfter(roomOf('pack'), small, [large]), true, 'node 1 for the large one, node 0 for this');
+  t.equal(fitsAfter(roomOf('spread'), small, [large]), false, 'it would take node 1 if it came first');
+});
+
+await t.test('of two that may be going to a node, one that fits only without the other makes it unsafe', async (t) => {
+  const rivals = [exclusivePod('large', 4), exclusivePod('rival', 4)];
+  t.equal(fitsAfter(roomOf('pack'), exclusivePod('b', 2), rivals), false, 'nobody knows which of them it is');
+  const hopeless = [exclusivePod('large', 4), exclusivePod('huge', 6)];
+  t.equal(fitsAfter(roomOf('pack'), exclusivePod('b', 2), hopeless), true, 'the huge one is refused in any case');
 });
 
 await t.test('pack ranks the fuller host higher, spread the emptier one', async (t) => {
