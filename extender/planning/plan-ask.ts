@@ -3,10 +3,10 @@
 import { type ContainerAsk, type Need, sumNeeds } from '../../agent/cpuset/plan-need.ts';
 import { describeAsk, type PodIdentity, type PodNeed } from '../../agent/cpuset/plan-pod.ts';
 import { askOf } from '../../agent/cpuset/pod-asks.ts';
-import { type PolicyRules, planPolicy } from '../../agent/lifecycle/plan-policy.ts';
+import { type PolicyDecision, type PolicyRules, planPolicy } from '../../agent/lifecycle/plan-policy.ts';
 import type { PodUid } from '../../agent/model/ids.ts';
 import type { PodFacts } from '../../agent/model/pod.ts';
-import { type NumaPolicy, policyOf } from '../../agent/model/policy.ts';
+import { type NumaPolicy, type PodPolicy, policyOf } from '../../agent/model/policy.ts';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 
 /** What a pod will ask of the node that it comes to. */
@@ -35,7 +35,8 @@ export function isImpossible(ask: PodAsk | Impossible): ask is Impossible {
   return 'refused' in ask;
 }
 
-const NUMA_ANNOTATION = /(?:^|\.)holdfast\.dev\/numa$/;
+/** Characters of a refusal: it is repeated for every node, and quotes what the pod's author wrote. */
+const MOST_TOLD = 500;
 
 function strictest(policies: readonly NumaPolicy[]): NumaPolicy {
   if (policies.includes('required')) return 'required';
@@ -51,35 +52,51 @@ function sumOfAll(containers: readonly ContainerAsk[]): Need {
   return sumNeeds(containers.map((container) => ({ ...container, kind: 'app' })));
 }
 
+/** What the agent's error says. @throws what is none of its refusals */
+function refusal(uid: PodUid, error: unknown): Impossible {
+  if (!(error instanceof HoldfastError)) throw error;
+  const told = describeError(error);
+  return { uid, refused: told.length <= MOST_TOLD ? told : `${told.slice(0, MOST_TOLD)}…` };
+}
+
 /**
  * @param rules - what the nodes' configuration says about policies
- * @returns why not, where the pod asks for `required` in a way that no node can grant; other mistakes of a pod are not
- *   the scheduler's business, and it counts as one that asks for nothing
+ * @returns why not, where every agent will refuse the sandbox: the policy cannot be read or is denied, or the pod is to
+ *   come from one NUMA node, by its annotations or its namespace's defaults, and asks for what no node can grant. Other
+ *   mistakes of a pod are not the scheduler's business, and it counts as one that asks for nothing
  */
 export function planAsk(facts: PodFacts, rules: PolicyRules): PodAsk | Impossible {
-  const { uid, namespace, name } = facts;
-  const annotations = Object.fromEntries(facts.annotations);
+  const { uid, namespace } = facts;
+  let decision: PolicyDecision;
   try {
-    const { policy } = planPolicy(namespace, annotations, rules);
-    const containers = facts.containers.map((spec) => askOf(spec.name, spec.kind, policyOf(policy, spec.name), spec));
-    const need: PodNeed = { basis: 'spec', containers };
-    const isTogether = containers.length > 0 && containers.every(podWide);
-    const numa = strictest(containers.map((container) => container.numa));
-    return {
-      identity: { uid, namespace, name, numa: policy.numa },
-      need,
-      key: describeAsk(policy.numa, need),
-      numa,
-      together: isTogether ? sumNeeds(containers) : undefined,
-      most: sumOfAll(containers),
-      isFirm: numa !== 'none' || containers.some(({ cpuset }) => cpuset === 'exclusive'),
-    };
+    decision = planPolicy(namespace, Object.fromEntries(facts.annotations), rules);
   } catch (error) {
-    if (!(error instanceof HoldfastError)) throw error;
-    const isRequired = [...facts.annotations].some(([key, value]) => NUMA_ANNOTATION.test(key) && value === 'required');
-    if (isRequired) return { uid, refused: describeError(error) };
-    return asksNothing(facts);
+    return refusal(uid, error);
   }
+  const { policy } = decision;
+  const numa = strictest(facts.containers.map(({ name }) => policyOf(policy, name).numa));
+  try {
+    return askUnder(policy, numa, facts);
+  } catch (error) {
+    const refused = refusal(uid, error);
+    return numa === 'required' ? refused : asksNothing(facts);
+  }
+}
+
+/** @throws HoldfastError INVALID_REQUEST where CPUs that are not whole are to be owned */
+function askUnder(policy: PodPolicy, numa: NumaPolicy, { uid, namespace, name, containers: specs }: PodFacts): PodAsk {
+  const containers = specs.map((spec) => askOf(spec.name, spec.kind, policyOf(policy, spec.name), spec));
+  const need: PodNeed = { basis: 'spec', containers };
+  const isTogether = containers.length > 0 && containers.every(podWide);
+  return {
+    identity: { uid, namespace, name, numa: policy.numa },
+    need,
+    key: describeAsk(policy.numa, need),
+    numa,
+    together: isTogether ? sumNeeds(containers) : undefined,
+    most: sumOfAll(containers),
+    isFirm: numa !== 'none' || containers.some(({ cpuset }) => cpuset === 'exclusive'),
+  };
 }
 
 function asksNothing({ uid, namespace, name }: PodFacts): PodAsk {

@@ -9,7 +9,6 @@ import type { PlanRules, Room } from '../../../agent/cpuset/room.ts';
 import { CpuSet } from '../../../agent/model/cpu-set.ts';
 import { podUid } from '../../../agent/model/ids.ts';
 import type { PodFacts } from '../../../agent/model/pod.ts';
-import { milliCpu } from '../../../agent/model/quantity.ts';
 import { Machines } from '../../../extender/planning/machines.ts';
 import { isImpossible, type PodAsk, planAsk } from '../../../extender/planning/plan-ask.ts';
 import { besideOthers, fitsAfter, fitsBeside, planFit, takePlace } from '../../../extender/planning/plan-fit.ts';
@@ -18,7 +17,7 @@ import { planScore } from '../../../extender/planning/plan-score.ts';
 import { evenHost, GIB, type RandomHost, randomHost } from '../../support/hand-made-hosts.ts';
 import { holds } from '../../support/properties.ts';
 import { NO_POLICY_RULES, publish } from '../../support/published-host.ts';
-import { exclusivePod, named, podFacts, randomPod } from '../../support/random-pods.ts';
+import { exclusivePod, named, randomPod } from '../../support/random-pods.ts';
 
 const RUNS = 150;
 
@@ -212,20 +211,4 @@ await t.test('hosts of one model share what depends on the processors, not their
     made.map((machine) => machine.memoryBytes),
     [64 * GIB, 128 * GIB],
   );
-});
-
-await t.test('a pod that asks for the impossible is told so, and one without a say in it is left alone', async (t) => {
-  const pod = (annotations: Readonly<Record<string, string>>): PodFacts =>
-    podFacts('p', annotations, { cpuLimit: milliCpu(1500) });
-  const half = planAsk(pod({ 'holdfast.dev/numa': 'required', 'holdfast.dev/cpuset': 'exclusive' }), NO_POLICY_RULES);
-  t.match(half, { refused: /whole CPUs.*its CPU limit is 1.5/ });
-  const typo = planAsk(pod({ 'app.holdfast.dev/numa': 'required', 'holdfast.dev/cpuset': 'own' }), NO_POLICY_RULES);
-  t.match(typo, { refused: /cpuset is "own"/ });
-  t.match(planAsk(pod({ 'holdfast.dev/cpuset': 'own' }), NO_POLICY_RULES), { numa: 'none', isFirm: false });
-  const denied = {
-    ...NO_POLICY_RULES,
-    namespaces: new Map([['default', { defaults: {}, deny: ['required'] as const }]]),
-  };
-  t.match(planAsk(pod({ 'holdfast.dev/numa': 'required' }), denied), { refused: /may not have numa "required"/ });
-  t.match(planAsk(pod({ 'holdfast.dev/numa': 'required' }), { ...denied, onDenied: 'ignore' }), { numa: 'preferred' });
 });
