@@ -1,12 +1,9 @@
-// The scheduler's extender: 500 real gRPC streams from agents in another process; filter and prioritize over 5,000 nodes
-// through HTTP; how soon a change of one node is seen. The 5,000 are real machines, where the test data has their trees.
-import { execFile, fork } from 'node:child_process';
+// An agent's topology service under 200 watchers (topology-service.ts), and the scheduler's extender: 500 real gRPC streams
+// from agents in another process; filter and prioritize over 5,000 nodes through HTTP; how soon a change of one node is
+// seen. The 5,000 are real machines, where the test data has their trees.
+import { fork } from 'node:child_process';
 import { on, once } from 'node:events';
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { pino } from 'pino';
 import { formatTable } from '../../agent/cli/output.ts';
 import { pollUntil } from '../../agent/cli/quickstart/poll.ts';
@@ -15,17 +12,18 @@ import { buildMachine } from '../../agent/cpuset/machine.ts';
 import { planPod } from '../../agent/cpuset/plan-pod.ts';
 import { CpuSet } from '../../agent/model/cpu-set.ts';
 import type { HostTopology } from '../../agent/model/host-topology.ts';
-import { readHostTopology } from '../../agent/topology/read-topology.ts';
 import { parseExtenderConfig } from '../../extender/config/load.ts';
 import { type Extender, startExtender } from '../../extender/extender.ts';
 import { Machines } from '../../extender/planning/machines.ts';
 import { planHost } from '../../extender/planning/plan-host.ts';
-import { evenHost, GIB } from '../support/hand-made-hosts.ts';
+import { evenHost } from '../support/hand-made-hosts.ts';
 import { publish } from '../support/published-host.ts';
 import { exclusivePod, REQUIRED_EXCLUSIVE } from '../support/random-pods.ts';
 import { PLAN_RULES } from '../support/topology-agent.ts';
 import type { Answer, Change } from './extender-agents.ts';
 import { quantile, time } from './measure.ts';
+import { readMachines } from './real-machines.ts';
+import { benchService } from './topology-service.ts';
 
 const STREAMS = 500;
 const NODES = 5000;
@@ -33,7 +31,15 @@ const REQUESTS = 100;
 const WARM_UP = 15;
 const CHANGES = 200;
 const PODS_PER_NODE = 10;
+/** As many as every order is planned of, where counting does not say. */
+const IN_FLIGHT = 3;
 const PATIENCE_MS = 300_000;
+
+/** What a pod asks for: whole CPUs, and bytes. */
+interface Size {
+  readonly cpus: number;
+  readonly memory: number;
+}
 
 const shown = (value: number): string => `${value.toFixed(1)} ms`;
 const memory = (): string => `${Math.round(process.memoryUsage().rss / 2 ** 20)} MiB`;
@@ -88,31 +94,6 @@ async function benchStreams(): Promise<void> {
   }
 }
 
-async function hosts(): Promise<readonly HostTopology[]> {
-  const data = process.env['HOLDFAST_TEST_DATA'] ?? fileURLToPath(new URL('../../../shared/data', import.meta.url));
-  const folder = join(data, 'topologies');
-  const archives = (await readdir(folder).catch((): string[] => [])).filter((name) => name.endsWith('.tar.bz2'));
-  const work = await mkdtemp(join(tmpdir(), 'holdfast-bench-'));
-  try {
-    const read: HostTopology[] = [];
-    for (const archive of archives) {
-      const place = join(work, archive);
-      await mkdir(place);
-      await promisify(execFile)('tar', ['xjf', join(folder, archive), '-C', place]);
-      const [root = ''] = await readdir(place);
-      const { topology } = await readHostTopology(join(place, root), AbortSignal.timeout(PATIENCE_MS));
-      // A trace of a machine's files does not say which process may use what.
-      if (topology.usableCpus.size > 8) read.push(topology);
-    }
-    process.stdout.write(
-      `\n${NODES} nodes of ${read.length} real machines${read.length === 0 ? ': made up instead' : ''}\n\n`,
-    );
-    return read.length > 0 ? read : [evenHost(2, 32, 2, { coresPerL3: 8, memoryBytes: 256 * GIB })];
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
-}
-
 function fill(extender: Extender, models: readonly HostTopology[]): readonly string[] {
   const machines = new Machines();
   return Array.from({ length: NODES }, (_, index) => {
@@ -131,20 +112,24 @@ function fill(extender: Extender, models: readonly HostTopology[]): readonly str
 }
 
 async function benchRequests(): Promise<void> {
-  const models = await hosts();
+  const models = await readMachines(NODES);
   const extender = await newExtender([]);
   try {
     const before = memory();
     const names = fill(extender, models);
     const after = memory();
-    const ask = async (verb: string, name: string, cpus: number): Promise<void> => {
-      const limits = { cpu: `${cpus}`, memory: '64Mi' };
+    const ask = async (verb: string, name: string, { cpus, memory }: Size): Promise<void> => {
+      const limits = { cpu: `${cpus}`, memory: `${memory}` };
       const metadata = { uid: name, name, namespace: 'default', annotations: REQUIRED_EXCLUSIVE };
       const Pod = { metadata, spec: { containers: [{ name: 'app', resources: { limits } }] } };
       const body = JSON.stringify({ Pod, NodeNames: names });
       const response = await fetch(`http://127.0.0.1:${extender.port}/${verb}`, { method: 'POST', body });
       await response.arrayBuffer();
       if (response.status !== 200) throw new Error(`${verb} was answered ${response.status}`);
+    };
+    const both = async (name: string, size: Size): Promise<void> => {
+      await ask('filter', name, size);
+      await ask('prioritize', name, size);
     };
     const rows: string[][] = [];
     const measure = async (what: string, each: (index: number) => Promise<void>): Promise<void> => {
@@ -161,25 +146,28 @@ async function benchRequests(): Promise<void> {
       const of = (values: readonly number[]) => [shown(quantile(values, 0.5)), shown(quantile(values, 0.99))];
       rows.push([what, `${REQUESTS}`, ...of(samples), ...of(cpu)]);
     };
-    // Each is asked for what nobody asked for before: no answer is kept from an earlier one.
     let turn = 0;
-    const unseen = (): number => {
-      turn += 1;
-      return 1 + (turn % 7);
-    };
-    await measure('filter + prioritize, seen bound before the next', async (index) => {
-      const name = `pod-${index}`;
-      await ask('filter', name, unseen());
-      await ask('prioritize', name, 1 + (turn % 7));
-      extender.scheduling.onPodGone(name);
+    // As the pods of seven Deployments: after the warm-up every node's answer is known.
+    const seen = (): Size => ({ cpus: 1 + (++turn % 7), memory: 2 ** 26 });
+    // No two have the same memory: every node is asked anew.
+    const unseen = (): Size => ({ ...seen(), memory: 2 ** 26 + turn });
+    const { scheduling } = extender;
+    await measure('cached: asked for before', async (index) => {
+      await both(`cached-${index}`, seen());
+      scheduling.onPodGone(`cached-${index}`);
     });
-    await measure('filter + prioritize, 4 pods in flight everywhere', async (index) => {
-      const name = `flying-${index}`;
-      await ask('filter', name, unseen());
-      await ask('prioritize', name, 1 + (turn % 7));
-      extender.scheduling.onPodGone(`flying-${index - 4}`);
+    await measure('cold: never asked for before', async (index) => {
+      await both(`cold-${index}`, unseen());
+      scheduling.onPodGone(`cold-${index}`);
     });
-    process.stdout.write(formatTable(['what', 'n', 'p50', 'p99', 'CPU p50', 'CPU p99'], rows));
+    await measure('cold, fits nowhere: a reason per node', (index) =>
+      both(`huge-${index}`, { ...unseen(), cpus: 1000 + index }),
+    );
+    await measure(`cold, ${IN_FLIGHT} pods in flight everywhere`, async (index) => {
+      await both(`flying-${index}`, unseen());
+      scheduling.onPodGone(`flying-${index - IN_FLIGHT}`);
+    });
+    process.stdout.write(formatTable(['filter + prioritize', 'n', 'p50', 'p99', 'CPU p50', 'CPU p99'], rows));
     process.stdout.write(`\nmemory before the nodes ${before}, with ${NODES} nodes ${after}, at the end ${memory()}\n`);
   } finally {
     await extender.close();
@@ -187,6 +175,7 @@ async function benchRequests(): Promise<void> {
 }
 
 export async function run(): Promise<void> {
+  await benchService();
   await benchStreams();
   await benchRequests();
 }
