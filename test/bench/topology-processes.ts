@@ -58,6 +58,7 @@ async function serve(pods: number): Promise<void> {
     placing: {
       view: () => allocationView(ledger),
       allocations: () => listAllocations(ledger, []),
+      runningPods: () => [],
       planPlacement: (request, decidePolicy) => planPlacement(ledger, request, decidePolicy),
       topologyChanged: async () => undefined,
     },
