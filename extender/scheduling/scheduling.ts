@@ -62,8 +62,7 @@ export class Scheduling {
       if (ask.isFirm) inFlight.begin(ask, nodes, condition);
       return { passed: nodes, failed: new Map() };
     }
-    const plan = await this.#planPatiently(ask, nodes, signal);
-    if (plan.fits.length > 0) inFlight.begin(ask, plan.fits, condition);
+    const plan = await this.#planPatiently(ask, condition, nodes, signal);
     const failed = new Map(plan.failed);
     for (const node of plan.contended) failed.set(node, this.#contention(node));
     return { passed: plan.fits, failed };
@@ -120,7 +119,12 @@ export class Scheduling {
     });
   }
 
-  async #planPatiently(ask: PodAsk, nodes: readonly string[], signal: AbortSignal): Promise<FilterPlan> {
+  async #planPatiently(
+    ask: PodAsk,
+    condition: string,
+    nodes: readonly string[],
+    signal: AbortSignal,
+  ): Promise<FilterPlan> {
     const { fleet, inFlight, waitMs, onWait } = this.#options;
     const deadline = performance.now() + waitMs;
     let looked = nodes;
@@ -131,7 +135,10 @@ export class Scheduling {
       const left = deadline - performance.now();
       if (plan.fits.length > 0 || plan.contended.length === 0 || left <= 0) {
         // What was failed at first was not looked at again.
-        return looked === nodes ? plan : this.#plan(ask, nodes);
+        const last = looked === nodes ? plan : this.#plan(ask, nodes);
+        // At once: another one that waits is woken by the same news, and must find this pod in flight.
+        if (last.fits.length > 0) inFlight.begin(ask, last.fits, condition);
+        return last;
       }
       if (attempt === 0) onWait();
       // Only they can become free by the end of a flight; and a room elsewhere shows in the whole look at the end.
