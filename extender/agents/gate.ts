@@ -1,6 +1,13 @@
 // Lets a number of them through at a time: connecting to thousands of agents at once would cost their handshakes all at
 // the same moment.
 
+/** Who connects waits for a place in one of them. */
+export interface Gates {
+  readonly prompt: Gate;
+  /** For agents that were not reached before (`isDoubtful`). */
+  readonly doubtful: Gate;
+}
+
 export class Gate {
   #free: number;
   readonly #waiting: (() => void)[] = [];

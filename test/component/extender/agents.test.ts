@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { pollUntil } from '../../../agent/cli/quickstart/poll.ts';
-import { Agents } from '../../../extender/agents/agents.ts';
+import { Agents, type ConnectingAtATime } from '../../../extender/agents/agents.ts';
 import { AgentConnector, type AgentEndpoint, type AgentTls } from '../../../extender/agents/connect.ts';
 import { AGENT_TIMES, type AgentTimes } from '../../../extender/agents/follow-agent.ts';
 import type { Published } from '../../../extender/agents/plan-join.ts';
@@ -25,7 +25,29 @@ async function startAgent(t: Test, name: string): Promise<TopologyAgent> {
   return agent;
 }
 
-function follow(t: Test, tls?: AgentTls, times = TIMES) {
+/**
+ * A server that accepts and says nothing, as one behind a firewall that drops what it is sent.
+ * @param hangUpMs - after which it ends each connection
+ */
+async function startMute(t: Test, hangUpMs?: number) {
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    // One that was on its way when the test ended.
+    if (server.listening) sockets.push(socket);
+    else socket.destroy();
+    if (hangUpMs !== undefined) setTimeout(() => socket.destroy(), hangUpMs).unref();
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  t.teardown(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  return { sockets, address: `127.0.0.1:${typeof address === 'object' ? address?.port : 0}` };
+}
+
+function follow(t: Test, tls?: AgentTls, times = TIMES, atATime?: ConnectingAtATime) {
   const connector = new AgentConnector(tls);
   const seen = new Map<string, Published>();
   const problems: string[] = [];
@@ -33,6 +55,7 @@ function follow(t: Test, tls?: AgentTls, times = TIMES) {
   const agents = new Agents({
     connect: (endpoint) => connector.connect(endpoint),
     times,
+    ...(atATime && { atATime }),
     onPublished: (node, published) => seen.set(node, published),
     onLost: (node, problem) => problems.push(`${node}: ${problem}`),
     onGone: (node) => gone.push(node),
@@ -79,11 +102,12 @@ await t.test('an agent that went away is followed again when it is back, and oth
 
 await t.test('a node that is gone is let go of, one with another address is connected to anew', async (t) => {
   const [one, two] = [await startAgent(t, 'node'), await startAgent(t, 'node')];
-  const { agents, seen, gone, until } = follow(t);
+  const { agents, seen, problems, gone, until } = follow(t);
   agents.follow([endpointOf(one)]);
   await until('the agent', () => seen.has('node'));
   two.create(exclusivePod('only-there', 1));
   agents.follow([endpointOf(two)]);
+  t.same(problems, ['node: its address has changed'], 'from now on its last word ages');
   await until('the other one', () => seen.get('node')?.allocations.pods.length === 1);
   t.same(gone, []);
   agents.follow([]);
@@ -100,19 +124,49 @@ await t.test('an agent that answers for another node is not believed', async (t)
 });
 
 await t.test('a server that accepts and says nothing is given up', async (t) => {
-  const sockets: Socket[] = [];
-  const server = createServer((socket) => sockets.push(socket)).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
+  const { sockets, address } = await startMute(t);
   const { agents, problems, until } = follow(t, undefined, { ...TIMES, connectMs: 200 });
-  agents.follow([{ node: 'mute', address: `127.0.0.1:${typeof address === 'object' ? address?.port : 0}` }]);
+  agents.follow([{ node: 'mute', address }]);
   await until('the problem', () => problems.length > 2);
   t.match(problems[0], /nothing came of it within/);
   t.equal(sockets.length, 1, 'and not connected to again and again');
+});
+
+await t.test('servers that say nothing do not keep others from being connected to', async (t) => {
+  const { address } = await startMute(t);
+  const mute = Array.from({ length: 20 }, (_, index) => ({ node: `mute-${index}`, address }));
+  const live = await startAgent(t, 'live');
+  // No attempt ends while the test lasts: only their places are given back.
+  const times = { ...TIMES, connectMs: 600_000, placeMs: 5 };
+  const { agents, seen, until } = follow(t, undefined, times, { prompt: 2, doubtful: 1 });
+  agents.follow([...mute, endpointOf(live)]);
+  t.equal(agents.untried, 21);
+  await until('the agent behind them', () => seen.has('live'));
+  await until('every one to have had its turn', () => agents.untried === 0);
+});
+
+await t.test('an agent that was alive a moment ago does not wait behind those that failed', async (t) => {
+  const { address } = await startMute(t, 50);
+  const [live, unreached] = [await startAgent(t, 'live'), await startAgent(t, 'unreached')];
+  unreached.stop();
+  const times = { ...TIMES, placeMs: 600_000 };
+  const { agents, seen, problems, until } = follow(t, undefined, times, { prompt: 1, doubtful: 1 });
+  agents.follow([endpointOf(live)]);
+  await until('the agent', () => seen.has('live'));
+  // The place of the doubtful is never free for long from here on: whoever has it keeps it until its attempt ends.
+  const failed = Array.from({ length: 20 }, (_, index) => ({ node: `mute-${index}`, address }));
+  agents.follow([...failed, endpointOf(live), endpointOf(unreached)]);
+  await until('all of them to fail', () => agents.untried === 0);
+  live.stop();
+  await until('its loss', () => problems.some((problem) => problem.startsWith('live')));
+  const before = problems.filter((problem) => problem.startsWith('mute')).length;
+  seen.clear();
+  await live.start();
+  await until('its return', () => seen.has('live'));
+  const passed = problems.filter((problem) => problem.startsWith('mute')).length - before;
+  t.ok(passed < 20, `it did not wait for a round of the others, of whom ${passed} had a turn`);
+  await unreached.start();
+  await until('the one that was never reached, too', () => seen.has('unreached'));
 });
 
 await t.test('with certificates both sides must be who they say', async (t) => {

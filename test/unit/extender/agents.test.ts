@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { Gate } from '../../../extender/agents/gate.ts';
 import { planJoin } from '../../../extender/agents/plan-join.ts';
-import { planReconnect } from '../../../extender/agents/plan-reconnect.ts';
+import { isDoubtful, planReconnect } from '../../../extender/agents/plan-reconnect.ts';
 import {
   HostTopologySchema,
   ListAllocationsResponseSchema,
@@ -35,6 +35,14 @@ t.test('pauses double up to the longest, and at least half of one is kept', asyn
     assert.ok(pause >= times.pauseMs / 2 && pause <= times.longestPauseMs, `${pause}`);
   });
   holds(t, 'within its bounds', property, 500);
+});
+
+t.test('who failed waits among the doubtful, unless it was alive a moment ago', async (t) => {
+  const recentMs = 1000;
+  t.notOk(isDoubtful({ failures: 0, sinceGoodMs: undefined }, recentMs), 'the first attempt');
+  t.ok(isDoubtful({ failures: 1, sinceGoodMs: undefined }, recentMs));
+  t.notOk(isDoubtful({ failures: 3, sinceGoodMs: 1000 }, recentMs), 'it may be restarting');
+  t.ok(isDoubtful({ failures: 3, sinceGoodMs: 1001 }, recentMs));
 });
 
 t.test('so many are inside at a time, in the order in which they came', async (t) => {
