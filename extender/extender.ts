@@ -55,6 +55,7 @@ export async function startExtender(options: ExtenderOptions): Promise<Extender>
     inFlight,
     policy: { ...policy, turnedOff: [], namespaces: new Map(Object.entries(policy.namespaces)) },
     withoutAgent: { lost: agentConfig.onLost, unknown: agentConfig.onUnknown },
+    most: config.inFlight.nodes,
     waitMs: config.inFlight.wait,
     onWait: () => metrics.waits.inc(),
   });

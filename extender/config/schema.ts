@@ -60,6 +60,7 @@ export const extenderConfigSchema = z.strictObject({
     .strictObject({
       ttl: duration.prefault('30s'),
       wait: duration.prefault('2s'),
+      nodes: z.int().min(1).max(5000).default(100),
     })
     .prefault({}),
   numa: agentConfigSchema.shape.numa.unwrap().pick({ strategy: true, unboundMemory: true }).prefault({}),

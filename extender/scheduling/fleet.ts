@@ -2,10 +2,11 @@
 
 import type { Room } from '../../agent/cpuset/room.ts';
 import type { PodUid } from '../../agent/model/ids.ts';
-import { Changes } from '../../lib/changes.ts';
 import type { PodAsk } from '../planning/plan-ask.ts';
 import { planFit, takePlace, type WhyNot } from '../planning/plan-fit.ts';
 import type { HostState } from '../planning/plan-host.ts';
+import { planScore } from '../planning/plan-score.ts';
+import { NodeNews } from './news.ts';
 
 /** Different needs whose answers are kept per node. */
 const MOST_ANSWERS = 32;
@@ -15,6 +16,7 @@ export class KnownNode {
   /** What its agent says is left, less what was bound there since; only read. */
   readonly room: Room;
   readonly #answers = new Map<string, { readonly whyNot: WhyNot }>();
+  readonly #scores = new Map<string, number>();
 
   constructor(room: Room) {
     this.room = room;
@@ -27,6 +29,17 @@ export class KnownNode {
     if (this.#answers.size >= MOST_ANSWERS) this.#answers.clear();
     this.#answers.set(ask.key, { whyNot });
     return whyNot;
+  }
+
+  /** How well the node suits the pod, from 0 to 10; 0 where it does not ask for a NUMA node. */
+  score(ask: PodAsk): number {
+    if (ask.numa === 'none') return 0;
+    const known = this.#scores.get(ask.key);
+    if (known !== undefined) return known;
+    const score = planScore(this.room, ask);
+    if (this.#scores.size >= MOST_ANSWERS) this.#scores.clear();
+    this.#scores.set(ask.key, score);
+    return score;
   }
 }
 
@@ -46,8 +59,8 @@ interface NodeRecord {
 const NO_AGENT: NodeView = { kind: 'unknown', why: 'no Holdfast agent is known on this node' };
 
 export class Fleet {
-  /** Announced with everything that can change an answer. */
-  readonly changes = new Changes();
+  /** Told of everything that can change an answer. */
+  readonly news = new NodeNews();
   readonly #nodes = new Map<string, NodeRecord>();
   /** By node, then UID, in the order of the news. */
   readonly #bound = new Map<string, Map<PodUid, PodAsk>>();
@@ -75,7 +88,7 @@ export class Fleet {
   /** Its agent has told of a new state. */
   publish(node: string, state: HostState): void {
     this.#nodes.set(node, { state, known: undefined, lostAt: undefined, problem: '' });
-    this.changes.announce();
+    this.news.tell([node]);
   }
 
   /** The connection to its agent is gone. */
@@ -92,7 +105,7 @@ export class Fleet {
   /** The node is gone. */
   forget(node: string): void {
     this.#nodes.delete(node);
-    this.changes.announce();
+    this.news.tell([node]);
   }
 
   /** The pod is bound to the node. @returns whether that is news */
@@ -141,7 +154,7 @@ export class Fleet {
   #refresh(node: string, uid: PodUid): void {
     const record = this.#nodes.get(node);
     if (record !== undefined && record.state?.pods.has(uid) !== true) record.known = undefined;
-    this.changes.announce();
+    this.news.tell([node]);
   }
 
   /** One that does not fit will be refused by the node, and takes nothing. */

@@ -39,32 +39,28 @@ export class InFlight {
   begin(ask: PodAsk, nodes: readonly string[], condition: string): void {
     this.end(ask.identity.uid);
     this.#flights.set(ask.identity.uid, { ask, nodes, since: this.#now(), condition });
-    for (const node of nodes) this.#byNode.set(node, [...(this.#byNode.get(node) ?? NOBODY), ask]);
+    this.#change(nodes, (before) => [...before, ask]);
     const [oldest] = this.#flights.keys();
     if (this.#flights.size > MOST_FLIGHTS && oldest !== undefined) this.end(oldest);
   }
 
-  /** It is bound, deleted, or asked for again. @returns whether it was in flight */
-  end(uid: PodUid): boolean {
+  /** It is bound, deleted, or asked for again. @returns where it was in flight; undefined: nowhere */
+  end(uid: PodUid): readonly string[] | undefined {
     const flight = this.#flights.get(uid);
-    if (flight === undefined) return false;
+    if (flight === undefined) return undefined;
     this.#flights.delete(uid);
-    for (const node of flight.nodes) {
-      const left = (this.#byNode.get(node) ?? NOBODY).filter(({ identity }) => identity.uid !== uid);
-      if (left.length === 0) this.#byNode.delete(node);
-      else this.#byNode.set(node, left);
-    }
-    return true;
+    this.#change(flight.nodes, (before) => before.filter(({ identity }) => identity.uid !== uid));
+    return flight.nodes;
   }
 
   /**
    * The API says that the scheduler found no place for the pod. The word of an earlier attempt, which any other change
    * of the pod brings again, proves nothing.
-   * @returns whether it was in flight and is no more
+   * @returns where it was in flight and is no more; undefined: nowhere
    */
-  unschedulable(uid: PodUid, condition: string): boolean {
+  unschedulable(uid: PodUid, condition: string): readonly string[] | undefined {
     const flight = this.#flights.get(uid);
-    return flight !== undefined && flight.condition !== condition && this.end(uid);
+    return flight === undefined || flight.condition === condition ? undefined : this.end(uid);
   }
 
   /** Ends those of which nothing was heard for too long. @returns milliseconds until the next one; undefined: none is left */
@@ -77,8 +73,19 @@ export class InFlight {
     return undefined;
   }
 
-  /** Who may be going to the node, in the order in which they were answered. */
+  /** Who may be going to the node, in the order in which they were answered. Nodes with the same pods share the list. */
   on(node: string): readonly PodAsk[] {
     return this.#byNode.get(node) ?? NOBODY;
+  }
+
+  #change(nodes: readonly string[], change: (before: readonly PodAsk[]) => readonly PodAsk[]): void {
+    const made = new Map<readonly PodAsk[], readonly PodAsk[]>();
+    for (const node of nodes) {
+      const before = this.on(node);
+      const after = made.get(before) ?? change(before);
+      made.set(before, after);
+      if (after.length === 0) this.#byNode.delete(node);
+      else this.#byNode.set(node, after);
+    }
   }
 }

@@ -4,10 +4,9 @@ import type { PodUid } from '../../agent/model/ids.ts';
 import type { PodFacts } from '../../agent/model/pod.ts';
 import type { ClusterPod } from '../discovery/cluster-pod.ts';
 import { type Impossible, isImpossible, type PodAsk, planAsk } from '../planning/plan-ask.ts';
-import { planScore } from '../planning/plan-score.ts';
 import type { Fleet } from './fleet.ts';
 import type { InFlight } from './in-flight.ts';
-import { type FilterInputs, type FilterPlan, planFilter } from './plan-filter.ts';
+import { type FilterInputs, type FilterPlan, planFilter, planPreference } from './plan-filter.ts';
 
 export interface SchedulingOptions {
   readonly fleet: Fleet;
@@ -15,6 +14,8 @@ export interface SchedulingOptions {
   /** Policies as the nodes' configuration has them. */
   readonly policy: PolicyRules;
   readonly withoutAgent: FilterInputs['withoutAgent'];
+  /** Nodes that a pod is answered with. */
+  readonly most: number;
   /** How long an answer may wait for pods in flight, milliseconds. */
   readonly waitMs: number;
   /** Told when an answer begins to wait. */
@@ -29,6 +30,10 @@ export interface FilterAnswer {
 
 /** Needs whose parts are shared by the pods that have them: the pods of a Deployment are alike. */
 const MOST_SHARED = 10_000;
+
+/** Between two looks of an answer that waits: what changes in the meantime is looked at once. */
+const LOOK_MS = 25;
+const NO_NODES: ReadonlySet<string> = new Set();
 
 type SharedParts = Pick<PodAsk, 'need' | 'together' | 'most'>;
 
@@ -59,8 +64,10 @@ export class Scheduling {
     const ask = this.#askOf(facts);
     if (isImpossible(ask)) return { passed: [], failed: new Map(nodes.map((node) => [node, ask.refused])) };
     if (ask.numa !== 'required') {
-      if (ask.isFirm) inFlight.begin(ask, nodes, condition);
-      return { passed: nodes, failed: new Map() };
+      if (!ask.isFirm) return { passed: nodes, failed: new Map() };
+      const passed = planPreference(nodes, ask, this.#inputs());
+      inFlight.begin(ask, passed, condition);
+      return { passed, failed: new Map() };
     }
     const plan = await this.#planPatiently(ask, condition, nodes, signal);
     const failed = new Map(plan.failed);
@@ -75,7 +82,7 @@ export class Scheduling {
     if (isImpossible(ask) || ask.numa === 'none') return nodes.map(() => 0);
     return nodes.map((name) => {
       const view = fleet.view(name);
-      return view.kind === 'known' ? planScore(view.node.room, ask) : 0;
+      return view.kind === 'known' ? view.node.score(ask) : 0;
     });
   }
 
@@ -85,7 +92,7 @@ export class Scheduling {
     const uid = pod.mirrors ?? pod.uid;
     if (pod.mirrors !== undefined) this.#mirrors.set(key, pod.mirrors);
     if (nodeName === '') {
-      if (unschedulable !== '' && inFlight.unschedulable(uid, unschedulable)) fleet.changes.announce();
+      if (unschedulable !== '') fleet.news.tell(inFlight.unschedulable(uid, unschedulable) ?? []);
       return;
     }
     if (pod.finished) {
@@ -107,16 +114,13 @@ export class Scheduling {
   }
 
   #land(uid: PodUid): void {
-    if (this.#options.inFlight.end(uid)) this.#options.fleet.changes.announce();
+    const { fleet, inFlight } = this.#options;
+    fleet.news.tell(inFlight.end(uid) ?? []);
   }
 
-  #plan(ask: PodAsk, nodes: readonly string[]): FilterPlan {
-    const { fleet, inFlight, withoutAgent } = this.#options;
-    return planFilter(nodes, ask, {
-      view: (node) => fleet.view(node),
-      inFlight: (node) => inFlight.on(node),
-      withoutAgent,
-    });
+  #inputs(): FilterInputs {
+    const { fleet, inFlight, withoutAgent, most } = this.#options;
+    return { view: (node) => fleet.view(node), inFlight: (node) => inFlight.on(node), withoutAgent, most };
   }
 
   async #planPatiently(
@@ -130,12 +134,12 @@ export class Scheduling {
     let looked = nodes;
     for (let attempt = 0; ; attempt += 1) {
       const nextEnd = inFlight.expire();
-      const { version } = fleet.changes;
-      const plan = this.#plan(ask, looked);
-      const left = deadline - performance.now();
+      const plan = planFilter(looked, ask, this.#inputs());
+      const plannedAt = performance.now();
+      const left = deadline - plannedAt;
       if (plan.fits.length > 0 || plan.contended.length === 0 || left <= 0) {
         // What was failed at first was not looked at again.
-        const last = looked === nodes ? plan : this.#plan(ask, nodes);
+        const last = looked === nodes ? plan : planFilter(nodes, ask, this.#inputs());
         // At once: another one that waits is woken by the same news, and must find this pod in flight.
         if (last.fits.length > 0) inFlight.begin(ask, last.fits, condition);
         return last;
@@ -143,21 +147,9 @@ export class Scheduling {
       if (attempt === 0) onWait();
       // Only they can become free by the end of a flight; and a room elsewhere shows in the whole look at the end.
       looked = plan.contended;
-      await this.#change(version, Math.min(left, nextEnd ?? left), signal);
-    }
-  }
-
-  /** Resolves with the next change, or after the time. */
-  async #change(version: bigint, milliseconds: number, signal: AbortSignal): Promise<void> {
-    const ending = new AbortController();
-    const timer = setTimeout(() => ending.abort(), Math.max(1, milliseconds));
-    try {
-      await this.#options.fleet.changes.after(version, AbortSignal.any([ending.signal, signal]));
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!ending.signal.aborted) throw error;
-    } finally {
-      clearTimeout(timer);
+      await fleet.news.of(new Set(looked), Math.min(left, nextEnd ?? left), signal);
+      const early = plannedAt + LOOK_MS - performance.now();
+      if (early > 0) await fleet.news.of(NO_NODES, early, signal);
     }
   }
 

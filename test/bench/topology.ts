@@ -63,6 +63,7 @@ async function benchStreams(): Promise<void> {
   try {
     const first = await answer();
     if (!('endpoints' in first)) throw new Error('the agents did not begin with their addresses');
+    const nodes = new Set(first.endpoints.map(({ node }) => node));
     const before = memory();
     const connecting = performance.now();
     const made = await newExtender(first.endpoints);
@@ -73,9 +74,7 @@ async function benchStreams(): Promise<void> {
     for (let index = 0; index < CHANGES; index += 1) {
       const agent = index % STREAMS;
       const change: Change = { agent, pod: `change-${index}` };
-      const { changes } = made.fleet;
-      const { version } = changes;
-      const visible = changes.after(version, AbortSignal.timeout(PATIENCE_MS));
+      const visible = made.fleet.news.of(nodes, 2 * PATIENCE_MS, AbortSignal.timeout(PATIENCE_MS));
       child.send(change);
       const told = await answer();
       await visible;

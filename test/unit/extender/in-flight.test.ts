@@ -31,6 +31,15 @@ t.test('asked for again, it counts on the nodes of the last answer only, and beh
   t.same([on('a'), on('b'), on('c'), flights.size], [[], ['two', 'one'], ['one'], 2]);
 });
 
+t.test('nodes with the same pods share one list', async (t) => {
+  const { flights } = flying();
+  flights.begin(exclusivePod('one', 1), ['a', 'b', 'c'], '');
+  flights.begin(exclusivePod('two', 1), ['b', 'c'], '');
+  t.equal(flights.on('b'), flights.on('c'));
+  flights.end(podUid('one'));
+  t.equal(flights.on('b'), flights.on('c'));
+});
+
 t.test('the word of an earlier attempt does not end it, that of this one does', async (t) => {
   const { flights, on } = flying();
   flights.begin(exclusivePod('one', 1), ['a'], '0/3 nodes at 10:00');

@@ -30,7 +30,7 @@ function pod(name: string, cpus: number, annotations: Readonly<Record<string, st
   return podFacts(name, annotations, { cpuLimit: cpu, cpuRequest: cpu, memoryRequest: bytes(GIB) });
 }
 
-function schedule(nodes: Readonly<Record<string, HostState>>) {
+function schedule(nodes: Readonly<Record<string, HostState>>, most = 100) {
   const fleet = new Fleet(MINUTE_MS);
   const inFlight = new InFlight(MINUTE_MS);
   let waits = 0;
@@ -39,6 +39,7 @@ function schedule(nodes: Readonly<Record<string, HostState>>) {
     inFlight,
     policy: NO_POLICY_RULES,
     withoutAgent: { lost: 'refuse', unknown: 'refuse' },
+    most,
     waitMs: MINUTE_MS,
     onWait: () => {
       waits += 1;
@@ -59,4 +60,61 @@ t.test('of two pods that wait for the last place one gets it', async (t) => {
   t.same((await waiting[0]).passed, ['n']);
   impatient.abort(new Error('still waiting'));
   await t.rejects(waiting[1], /still waiting/);
+});
+
+t.test('of many nodes it is told the best, and those of another pod only when there are no others', async (t) => {
+  const free = nodeOf(8);
+  const { filter, inFlight } = schedule({ a: free, b: free, c: free, full: nodeOf(5), d: free }, 2);
+  const all = ['a', 'b', 'c', 'full', 'd'];
+  const first = await filter(pod('first', 4), all);
+  t.same(first.passed, ['a', 'full'], 'pack: the fullest, and one of the equals');
+  t.match(first.failed.get('b'), /other nodes suit the pod better/);
+  t.same((await filter(pod('second', 4), all)).passed, ['b', 'c']);
+  t.same((await filter(pod('third', 3), all)).passed, ['a', 'd'], 'beside the first one there is room on a');
+  t.equal(inFlight.size, 3);
+});
+
+t.test('a pod that takes CPUs and may go anywhere is told the best of many nodes, too', async (t) => {
+  const { filter, inFlight, waits } = schedule({ small: nodeOf(2), a: nodeOf(8), b: nodeOf(8), c: nodeOf(8) }, 2);
+  const names = ['small', 'unknown', 'a', 'b', 'c'];
+  const preferred = { ...REQUIRED_EXCLUSIVE, 'holdfast.dev/numa': 'preferred' };
+  t.same((await filter(pod('preferred', 4, preferred), names)).passed, ['a', 'b']);
+  t.same((await filter(pod('exclusive', 4, { 'holdfast.dev/cpuset': 'exclusive' }), names)).passed, ['a', 'c']);
+  t.same((await filter(pod('few', 4, preferred), ['small', 'unknown'])).passed, ['small', 'unknown']);
+  t.equal(inFlight.size, 3);
+  t.same((await filter(pod('any', 4, {}), names)).passed, names, 'who takes none is told all');
+  t.equal(inFlight.size, 3, 'and hinders nobody');
+  t.equal(waits(), 0);
+});
+
+t.test('one wide answer does not hold up the next pod', async (t) => {
+  const free = nodeOf(6);
+  const nodes = Object.fromEntries(Array.from({ length: 1000 }, (_, index) => [`node-${index}`, free]));
+  const { filter, waits } = schedule(nodes);
+  for (const name of ['first', 'second', 'third']) {
+    t.equal((await filter(pod(name, 4), Object.keys(nodes))).passed.length, 100);
+  }
+  t.equal(waits(), 0);
+});
+
+t.test('a waiting answer is looked at again for news of its nodes only', async (t) => {
+  const { fleet, filter, waits } = schedule({ n: nodeOf(5), other: nodeOf(3) });
+  await filter(pod('first', 4), ['n', 'other']);
+  const looks: string[] = [];
+  const view = fleet.view.bind(fleet);
+  fleet.view = (node) => {
+    looks.push(node);
+    return view(node);
+  };
+  const waiting = filter(pod('second', 4), ['n', 'other']);
+  t.equal(waits(), 1);
+  t.same(looks, ['n', 'other']);
+  for (let index = 0; index < 50; index += 1) {
+    fleet.publish('other', nodeOf(3));
+    fleet.publish('elsewhere', nodeOf(5));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.same(looks, ['n', 'other'], 'nothing that could make room');
+  fleet.publish('n', nodeOf(10));
+  t.same((await waiting).passed, ['n']);
 });
