@@ -9,13 +9,14 @@ import { AgentConnector, type AgentEndpoint } from './agents/connect.ts';
 import { AGENT_TIMES, type AgentTimes } from './agents/follow-agent.ts';
 import type { ExtenderConfig } from './config/schema.ts';
 import { type Discovery, discover } from './discovery/discover.ts';
-import { createHandler } from './http/handler.ts';
-import { type HttpServer, serveHttp } from './http/server.ts';
+import { createHandler, HEALTH_PATHS } from './http/handler.ts';
+import { type HttpServer, type ServeHttpOptions, serveHttp } from './http/server.ts';
 import { createExtenderMetrics } from './metrics.ts';
 import { Machines } from './planning/machines.ts';
 import { planHost } from './planning/plan-host.ts';
 import { Fleet } from './scheduling/fleet.ts';
 import { InFlight } from './scheduling/in-flight.ts';
+import { Readiness } from './scheduling/readiness.ts';
 import { Scheduling } from './scheduling/scheduling.ts';
 
 export interface ExtenderOptions {
@@ -28,6 +29,8 @@ export interface ExtenderOptions {
 
 export interface Extender {
   readonly port: number;
+  /** Of listen.health; undefined: off. */
+  readonly healthPort: number | undefined;
   readonly fleet: Fleet;
   readonly inFlight: InFlight;
   readonly scheduling: Scheduling;
@@ -40,6 +43,21 @@ const WARN_INTERVAL_MS = 60_000;
 function addressOf({ listen }: ExtenderConfig): { readonly host: string; readonly port: number } {
   if (listen.address !== 'off') return listen.address;
   throw new HoldfastError('INVALID_CONFIG', 'listen.address is "off"; an extender has to be asked somewhere');
+}
+
+/** Health and readiness in plain HTTP: a kubelet has no certificate that it could show. */
+async function serveHealth(
+  { listen: { health } }: ExtenderConfig,
+  handle: ServeHttpOptions['handle'],
+  beside: HttpServer,
+): Promise<HttpServer | undefined> {
+  if (health === 'off') return undefined;
+  try {
+    return await serveHttp({ address: health, tls: undefined, handle, onProblem: () => undefined });
+  } catch (error) {
+    await beside.close();
+    throw error;
+  }
 }
 
 /** @throws HoldfastError when the address or its certificates cannot be used */
@@ -56,6 +74,7 @@ export async function startExtender(options: ExtenderOptions): Promise<Extender>
     policy: { ...policy, turnedOff: [], namespaces: new Map(Object.entries(policy.namespaces)) },
     withoutAgent: { lost: agentConfig.onLost, unknown: agentConfig.onUnknown },
     most: config.inFlight.nodes,
+    missing: () => readiness.missing(),
     waitMs: config.inFlight.wait,
     onWait: () => metrics.waits.inc(),
   });
@@ -75,6 +94,10 @@ export async function startExtender(options: ExtenderOptions): Promise<Extender>
     },
     onGone: (node) => fleet.forget(node),
   });
+  const readiness = new Readiness({
+    isListed: () => kubernetes === undefined || discovery?.isComplete() === true,
+    untried: () => agents.untried,
+  });
   const follow = (discovered: readonly AgentEndpoint[]): void => {
     // A static entry is the operator's word about that node.
     const byNode = new Map([...discovered, ...agentConfig.endpoints].map((endpoint) => [endpoint.node, endpoint]));
@@ -82,19 +105,16 @@ export async function startExtender(options: ExtenderOptions): Promise<Extender>
   };
   const closing = new AbortController();
   let discovery: Discovery | undefined;
-  const server: HttpServer = await serveHttp({
+  const asked = { scheduling, notReady: () => readiness.missing(), metrics, registry, logger };
+  const onProblem = (problem: string): void =>
+    warn('listen.tls', { problem }, 'the certificates cannot be read again; the former serve');
+  const server = await serveHttp({
     address: addressOf(config),
     tls: config.listen.tls,
-    handle: createHandler({
-      scheduling,
-      notReady: () =>
-        discovery?.isComplete() === false ? 'the nodes and pods of the cluster are not listed yet' : undefined,
-      metrics,
-      registry,
-      logger,
-    }),
-    onProblem: (problem) => warn('listen.tls', { problem }, 'the certificates cannot be read again; the former serve'),
+    handle: createHandler(asked),
+    onProblem,
   });
+  const health = await serveHealth(config, createHandler({ ...asked, paths: HEALTH_PATHS }), server);
   follow([]);
   if (kubernetes !== undefined) {
     discovery = discover({
@@ -114,12 +134,13 @@ export async function startExtender(options: ExtenderOptions): Promise<Extender>
   }
   return {
     port: server.port,
+    healthPort: health?.port,
     fleet,
     inFlight,
     scheduling,
     close: async () => {
       closing.abort(new Error('the extender stops'));
-      await Promise.all([server.close(), agents.close(), discovery?.ended]);
+      await Promise.all([server.close(), health?.close(), agents.close(), discovery?.ended]);
     },
   };
 }

@@ -20,6 +20,7 @@ export const extenderConfigSchema = z.strictObject({
       address: listenAddress
         .prefault('127.0.0.1:9572')
         .refine((address) => address !== 'off', { error: 'must be an address such as "127.0.0.1:9572"' }),
+      health: listenAddress.prefault('off'),
       tls: z
         .strictObject({
           certificateFile: absolutePath,

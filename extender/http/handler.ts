@@ -19,7 +19,12 @@ export interface HandlerOptions {
   readonly registry: Registry;
   readonly logger: Logger;
   readonly bodies?: BodyReader;
+  /** Of those below; absent: all. */
+  readonly paths?: readonly string[];
 }
+
+/** What tells nothing of the cluster. */
+export const HEALTH_PATHS: readonly string[] = ['/healthz', '/readyz'];
 
 interface Answer {
   readonly code: number;
@@ -40,7 +45,7 @@ function factsOf({ pod }: ExtenderArgs): PodFacts {
 export function createHandler(
   options: HandlerOptions,
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
-  const { scheduling, notReady, metrics, registry, logger, bodies = new BodyReader() } = options;
+  const { scheduling, notReady, metrics, registry, logger, bodies = new BodyReader(), paths } = options;
 
   const filter = async (request: IncomingMessage, signal: AbortSignal): Promise<Answer> => {
     const args = readArgs(await bodies.read(request));
@@ -64,7 +69,7 @@ export function createHandler(
     return missing === undefined ? text(200, 'ok') : text(503, missing);
   };
   type Route = (request: IncomingMessage, signal: AbortSignal) => Promise<Answer>;
-  const routes: Readonly<Record<string, { readonly method: 'GET' | 'POST'; readonly run: Route }>> = {
+  const all: Readonly<Record<string, { readonly method: 'GET' | 'POST'; readonly run: Route }>> = {
     '/filter': { method: 'POST', run: filter },
     '/prioritize': { method: 'POST', run: prioritize },
     '/healthz': { method: 'GET', run: async () => text(200, 'ok') },
@@ -74,6 +79,8 @@ export function createHandler(
       run: async () => ({ code: 200, type: registry.contentType, body: await registry.metrics() }),
     },
   };
+
+  const routes = Object.fromEntries(Object.entries(all).filter(([path]) => paths?.includes(path) !== false));
 
   const answerTo = async (request: IncomingMessage, signal: AbortSignal): Promise<Answer> => {
     const [path = ''] = (request.url ?? '').split('?');

@@ -2,6 +2,7 @@
 import type { PolicyRules } from '../../agent/lifecycle/plan-policy.ts';
 import type { PodUid } from '../../agent/model/ids.ts';
 import type { PodFacts } from '../../agent/model/pod.ts';
+import { HoldfastError } from '../../lib/errors.ts';
 import type { ClusterPod } from '../discovery/cluster-pod.ts';
 import { type Impossible, isImpossible, type PodAsk, planAsk } from '../planning/plan-ask.ts';
 import type { Fleet } from './fleet.ts';
@@ -16,6 +17,8 @@ export interface SchedulingOptions {
   readonly withoutAgent: FilterInputs['withoutAgent'];
   /** Nodes that a pod is answered with. */
   readonly most: number;
+  /** What is not known yet (`Readiness`); undefined: nothing. */
+  readonly missing: () => string | undefined;
   /** How long an answer may wait for pods in flight, milliseconds. */
   readonly waitMs: number;
   /** Told when an answer begins to wait. */
@@ -51,7 +54,7 @@ export class Scheduling {
    * Which of the nodes the pod may go to. When only pods in flight stand against it, the answer waits for them.
    * @param condition - what the scheduler said of the pod's last attempt (`unschedulableOf`)
    * @param signal - the caller has gone; the answer is given up
-   * @throws the signal's reason
+   * @throws HoldfastError UNAVAILABLE while nothing is known of the nodes; the signal's reason
    */
   async filter(
     facts: PodFacts,
@@ -69,6 +72,8 @@ export class Scheduling {
       inFlight.begin(ask, passed, condition);
       return { passed, failed: new Map() };
     }
+    const missing = this.#options.missing();
+    if (missing !== undefined) throw new HoldfastError('UNAVAILABLE', `just started: ${missing}`);
     const plan = await this.#planPatiently(ask, condition, nodes, signal);
     const failed = new Map(plan.failed);
     for (const node of plan.contended) failed.set(node, this.#contention(node));

@@ -228,6 +228,27 @@ await t.test('a lost agent is believed until its data is too old, then treated a
   t.same((await lenient.scheduler.filter(apiPod('p', 4), [...BOTH, 'c'])).NodeNames, ['a', 'c']);
 });
 
+await t.test('before anything is known a required pod is told to come again, others are not held up', async (t) => {
+  const config = parseExtenderConfig(
+    'test.yaml',
+    `apiVersion: holdfast.dev/v1
+kind: ExtenderConfig
+listen: {address: "127.0.0.1:0", health: "127.0.0.1:0"}
+kubernetes: {kubeconfig: /does/not/exist}
+`,
+  );
+  const extender = await startExtender({ config, logger: pino({ level: 'silent' }) });
+  t.teardown(() => extender.close());
+  const scheduler = new Scheduler(extender);
+  const answer = await scheduler.post('/filter', JSON.stringify({ Pod: apiPod('p', 4), NodeNames: BOTH }));
+  t.equal(answer.code, 503);
+  t.match(answer.text, /just started: the nodes and pods of the cluster are not listed yet/);
+  t.same((await scheduler.filter(apiPod('q', 4, {}), BOTH)).NodeNames, BOTH);
+  const health = async (path: string) => (await fetch(`http://127.0.0.1:${extender.healthPort}${path}`)).status;
+  t.same([await health('/healthz'), await health('/readyz')], [200, 503], 'on the port for probes, too');
+  t.same([await health('/metrics'), await health('/filter')], [404, 404], 'and nothing else there');
+});
+
 await t.test('bad requests are answered, and the next ones too', async (t) => {
   const { scheduler, extender } = await start(t);
   const pod = apiPod('p', 4);

@@ -40,6 +40,7 @@ function schedule(nodes: Readonly<Record<string, HostState>>, most = 100) {
     policy: NO_POLICY_RULES,
     withoutAgent: { lost: 'refuse', unknown: 'refuse' },
     most,
+    missing: () => undefined,
     waitMs: MINUTE_MS,
     onWait: () => {
       waits += 1;
