@@ -3,13 +3,14 @@ import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import http from 'node:http';
 import https from 'node:https';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
 import { pollUntil } from '../../../agent/cli/quickstart/poll.ts';
 import { BodyReader, BodyTooLarge } from '../../../extender/http/read-body.ts';
-import { type HttpTls, serveHttp } from '../../../extender/http/server.ts';
+import { type HttpTimes, type HttpTls, serveHttp } from '../../../extender/http/server.ts';
 import { type KeyPair, makeAuthority } from '../../support/test-certificates.ts';
 
 const PATIENCE_MS = 60_000;
@@ -27,7 +28,12 @@ async function folderWithAuthority(t: Test) {
   return { folder, authority, files, install };
 }
 
-async function serve(t: Test, tls: HttpTls | undefined, handle: (body: http.IncomingMessage) => Promise<string>) {
+async function serve(
+  t: Test,
+  tls: HttpTls | undefined,
+  handle: (body: http.IncomingMessage) => Promise<string>,
+  times?: HttpTimes,
+) {
   const problems: string[] = [];
   const server = await serveHttp({
     address: { host: '127.0.0.1', port: 0 },
@@ -35,6 +41,7 @@ async function serve(t: Test, tls: HttpTls | undefined, handle: (body: http.Inco
     handle: async (request, response) => void response.end(await handle(request)),
     onProblem: (problem) => problems.push(problem),
     rereadMs: 20,
+    ...(times && { times }),
   });
   t.teardown(() => server.close());
   return { port: server.port, problems };
@@ -141,4 +148,66 @@ t.test('bodies have a limit each, and one together', async (t) => {
   await settled(4);
   t.match(outcomes.at(-1), /cut off/);
   t.equal(await answer(await open(1000)), '1000', 'what was cut off or refused counts no more');
+});
+
+/** Opens connections from this address on which nothing is said. */
+async function openIdle(t: Test, port: number, from: string, count: number): Promise<readonly Socket[]> {
+  const sockets = Array.from({ length: count }, () => connect({ port, host: '127.0.0.1', localAddress: from }));
+  for (const socket of sockets) {
+    socket.on('error', () => undefined);
+    t.teardown(() => socket.destroy());
+  }
+  await Promise.all(sockets.map((socket) => (socket.connecting ? once(socket, 'connect') : undefined)));
+  return sockets;
+}
+
+for (const encrypted of [false, true]) {
+  t.test(`who connects${encrypted ? ' to TLS' : ''} and says nothing is let go of`, async (t) => {
+    const { authority, files, install } = await folderWithAuthority(t);
+    await install(await authority.issue('extender', LOCAL));
+    // Whoever stays longer than that is let go of by its test's end only.
+    const times = { requestMs: 600_000, headMs: 50, idleMs: 600_000, checkMs: 10 };
+    const { port } = await serve(t, encrypted ? files : undefined, async () => 'served', times);
+    const idle = await openIdle(t, port, '127.0.0.1', 20);
+    await Promise.all(idle.map((socket) => (socket.resume().closed ? undefined : once(socket, 'close'))));
+    t.pass('all of them');
+  });
+}
+
+t.test('connections of one address do not take the places of the others', async (t) => {
+  const times = { requestMs: 600_000, headMs: 600_000, idleMs: 600_000, checkMs: 600_000 };
+  const { port } = await serve(t, undefined, async () => 'served', times);
+  await openIdle(t, port, '127.0.0.2', 300);
+  const served = () =>
+    new Promise<string>((resolve, reject) => {
+      http
+        .get({ port, host: '127.0.0.1', localAddress: '127.0.0.3', agent: false }, (response) => {
+          response.resume().on('end', () => resolve('served'));
+        })
+        .on('error', reject);
+    });
+  t.equal(await served(), 'served');
+});
+
+t.test('a connection that served a request is kept for the next one', async (t) => {
+  const times = { requestMs: 600_000, headMs: 30, idleMs: 600_000, checkMs: 10 };
+  const { port } = await serve(t, undefined, async () => 'served', times);
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  t.teardown(() => agent.destroy());
+  const sockets = new Set<Socket>();
+  const get = () =>
+    new Promise<void>((resolve, reject) => {
+      http
+        .get({ port, host: '127.0.0.1', agent }, (response) => {
+          sockets.add(response.socket);
+          response.resume().on('end', resolve);
+        })
+        .on('error', reject);
+    });
+  await get();
+  // One that came later and says nothing is let go of before it.
+  const [later] = await openIdle(t, port, '127.0.0.1', 1);
+  if (later?.resume().closed === false) await once(later, 'close');
+  await get();
+  t.equal(sockets.size, 1);
 });
