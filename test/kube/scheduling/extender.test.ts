@@ -70,7 +70,8 @@ async function start(t: Test) {
   // As deployed, but a sidecar: on loopback, without TLS.
   const local = extenders.map((each) => {
     const rest = Object.entries(each).filter(([key]) => key !== 'tlsConfig');
-    return { ...Object.fromEntries(rest), urlPrefix: `http://127.0.0.1:${extenderPort}`, enableHTTPS: false };
+    const sidecar = { urlPrefix: `http://127.0.0.1:${extenderPort}`, enableHTTPS: false, ignorable: false };
+    return { ...Object.fromEntries(rest), ...sidecar };
   });
   const plane = await prepareControlPlane(programs, join(folder, 'control-plane'), local);
   for (const program of [plane.etcd, plane.apiServer]) {
@@ -81,7 +82,11 @@ async function start(t: Test) {
   configuration.loadFromFile(plane.users.kubeconfigs.admin);
   const core = configuration.makeApiClient(CoreV1Api);
   const { kubectl } = createKubectl(programs, plane.users.kubeconfigs.admin, join(folder, 'kubectl'));
-  await kubectl('apply', '--filename', deployed('rbac.yaml'), '--filename', deployed('extender.yaml'));
+  // This API server is too old for policy/v1 (1.21).
+  const manifests = (await readFile(deployed('extender.yaml'), 'utf8')).split(/^---$/m);
+  const known = join(folder, 'extender.yaml');
+  await writeFile(known, manifests.filter((each) => !each.includes('apiVersion: policy/v1\n')).join('---'));
+  await kubectl('apply', '--filename', deployed('rbac.yaml'), '--filename', known);
   await until('the namespace of the pods', async () => (await core.readNamespace({ name: NAMESPACE })) !== undefined);
   await core.createNamespacedServiceAccount({ namespace: NAMESPACE, body: { metadata: { name: 'default' } } });
 
