@@ -2,25 +2,32 @@
 import t from 'tap';
 import { Ledger } from '../../../agent/cpuset/ledger.ts';
 import { buildMachine } from '../../../agent/cpuset/machine.ts';
+import { planPod } from '../../../agent/cpuset/plan-pod.ts';
 import { CpuSet } from '../../../agent/model/cpu-set.ts';
 import { podUid } from '../../../agent/model/ids.ts';
 import { bytes, milliCpu } from '../../../agent/model/quantity.ts';
+import { readClusterPod } from '../../../extender/discovery/cluster-pod.ts';
 import { Machines } from '../../../extender/planning/machines.ts';
+import type { PodAsk } from '../../../extender/planning/plan-ask.ts';
 import { type HostState, planHost } from '../../../extender/planning/plan-host.ts';
 import { Fleet } from '../../../extender/scheduling/fleet.ts';
 import { InFlight } from '../../../extender/scheduling/in-flight.ts';
 import { Scheduling } from '../../../extender/scheduling/scheduling.ts';
 import { evenHost, GIB } from '../../support/hand-made-hosts.ts';
 import { NO_POLICY_RULES, publish } from '../../support/published-host.ts';
-import { podFacts, REQUIRED_EXCLUSIVE } from '../../support/random-pods.ts';
+import { exclusivePod, podFacts, REQUIRED_EXCLUSIVE } from '../../support/random-pods.ts';
 import { PLAN_RULES } from '../../support/topology-agent.ts';
 
 const NEVER = new AbortController().signal;
 const MINUTE_MS = 60_000;
 
-/** One NUMA node of `cpus` CPUs, of which the first is the pool's. */
-function nodeOf(cpus: number): HostState {
+/** One NUMA node of `cpus` CPUs, of which the first is the pool's, with these pods on it. */
+function nodeOf(cpus: number, ...pods: readonly PodAsk[]): HostState {
   const ledger = new Ledger(buildMachine(evenHost(1, cpus, 1), CpuSet.of(0)), PLAN_RULES);
+  for (const { identity, need } of pods) {
+    const plan = planPod(ledger.room, identity, need);
+    if (plan.ok) ledger.set(plan.holding);
+  }
   const { topology, allocations } = publish(ledger);
   return planHost(topology, allocations, new Machines(), PLAN_RULES);
 }
@@ -28,6 +35,25 @@ function nodeOf(cpus: number): HostState {
 function pod(name: string, cpus: number, annotations: Readonly<Record<string, string>> = REQUIRED_EXCLUSIVE) {
   const cpu = milliCpu(cpus * 1000);
   return podFacts(name, annotations, { cpuLimit: cpu, cpuRequest: cpu, memoryRequest: bytes(GIB) });
+}
+
+/** As the API tells of a pod with CPUs of its own that is bound to `n`. */
+function bound(name: string, cpus: number, { phase = 'Running', mirrorOf = '' } = {}) {
+  const mirror = mirrorOf === '' ? {} : { 'kubernetes.io/config.mirror': mirrorOf };
+  return readClusterPod({
+    metadata: {
+      uid: name,
+      name,
+      namespace: 'default',
+      resourceVersion: '1',
+      annotations: { ...REQUIRED_EXCLUSIVE, ...mirror },
+    },
+    spec: {
+      nodeName: 'n',
+      containers: [{ name: 'app', resources: { limits: { cpu: `${cpus}`, memory: '1Gi' } } }],
+    },
+    status: { phase },
+  });
 }
 
 function schedule(nodes: Readonly<Record<string, HostState>>, most = 100) {
@@ -117,5 +143,46 @@ t.test('a waiting answer is looked at again for news of its nodes only', async (
   }
   t.same(looks, ['n', 'other'], 'nothing that could make room');
   fleet.publish('n', nodeOf(10));
+  t.same((await waiting).passed, ['n']);
+});
+
+t.test('a pod that is bound is subtracted until its node tells of it, and then no more', async (t) => {
+  const { fleet, scheduling, filter } = schedule({ n: nodeOf(8) });
+  scheduling.onPod(bound('there', 3));
+  t.match((await filter(pod('five', 5), ['n'])).failed.get('n'), /CPUs free/);
+  t.same((await filter(pod('four', 4), ['n'])).passed, ['n']);
+  scheduling.onPodGone('four');
+  fleet.publish('n', nodeOf(8, exclusivePod('there', 3)));
+  t.same((await filter(pod('four', 4), ['n'])).passed, ['n'], 'once, not twice');
+});
+
+t.test("a static pod is the one that its node knows, by the UID of the node's file", async (t) => {
+  const { fleet, scheduling, filter } = schedule({ n: nodeOf(8, exclusivePod('of-the-file', 3)) });
+  const listed = bound('of-the-api', 3, { mirrorOf: 'of-the-file' });
+  scheduling.onPod(listed);
+  t.equal(fleet.nodeOf(podUid('of-the-file')), 'n');
+  t.same((await filter(pod('four', 4), ['n'])).passed, ['n'], 'subtracted once');
+  scheduling.onPodGone(listed.key);
+  t.equal(fleet.nodeOf(podUid('of-the-file')), undefined);
+});
+
+t.test('a pod that has finished takes nothing, also when it ran until now', async (t) => {
+  const { fleet, scheduling, filter } = schedule({ n: nodeOf(8) });
+  scheduling.onPod(bound('done', 3, { phase: 'Succeeded' }));
+  t.same((await filter(pod('seven', 7), ['n'])).passed, ['n']);
+  scheduling.onPodGone('seven');
+  scheduling.onPod(bound('ran', 3));
+  t.equal(fleet.nodeOf(podUid('ran')), 'n');
+  scheduling.onPod(bound('ran', 3, { phase: 'Failed' }));
+  t.equal(fleet.nodeOf(podUid('ran')), undefined);
+  t.same((await filter(pod('seven', 7), ['n'])).passed, ['n']);
+});
+
+t.test('a pod with CPUs of its own that asks for no NUMA node is waited for like another', async (t) => {
+  const { scheduling, filter, waits } = schedule({ n: nodeOf(5) });
+  await filter(pod('exclusive', 3, { 'holdfast.dev/cpuset': 'exclusive' }), ['n']);
+  const waiting = filter(pod('required', 3), ['n']);
+  t.equal(waits(), 1);
+  scheduling.onPodGone('exclusive');
   t.same((await waiting).passed, ['n']);
 });
