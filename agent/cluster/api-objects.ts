@@ -9,11 +9,9 @@ import { get, parseJson, type RequestLimits, readLines, readText } from './api-r
 const MAX_LIST_BYTES = 32 * 1024 * 1024;
 /** The API server takes objects of up to 1.5 MiB; JSON makes them longer. */
 const MAX_EVENT_BYTES = 8 * 1024 * 1024;
-/** A list that never ends is a server that makes up its continue tokens. */
-const MAX_PAGES = 1000;
 
 export interface ListLimits {
-  /** Items, of all pages together; a list with more is refused. */
+  /** Items, of all pages together; a list with more is refused. A page without any counts as one. */
   readonly items: number;
   /** Items that cannot be read; a list with more is refused. */
   readonly unreadable: number;
@@ -103,7 +101,8 @@ export async function listObjects<Item>(
   let resourceVersion: string | undefined;
   let token: string | undefined;
   let pageSize = kind.pageSizes[0];
-  for (let page = 0; page < MAX_PAGES; page += 1) {
+  // A list that never ends is a server that makes up its continue tokens: the limits end it.
+  for (;;) {
     if (performance.now() - startedAt > limits.totalMs) {
       throw new HoldfastError('DEADLINE', `the API server's list does not end within ${limits.totalMs / 1000} s`);
     }
@@ -122,7 +121,6 @@ export async function listObjects<Item>(
     }
     if (token === '') return { items: gathered.items, resourceVersion, complete: gathered.unreadable === 0 };
   }
-  throw new HoldfastError('UNAVAILABLE', `the API server's list does not end after ${MAX_PAGES} pages`);
 }
 
 /** The items of all pages, within limits. */
@@ -144,7 +142,7 @@ class GatheredItems<Item> {
   add(values: readonly unknown[]): void {
     const { items: most, unreadable, characters } = this.#limits;
     const { what, read, weigh, lighten } = this.#kind;
-    this.#count += values.length;
+    this.#count += Math.max(1, values.length);
     if (this.#count > most) throw new HoldfastError('UNAVAILABLE', `the API server names over ${most} ${what}`);
     for (const value of values) {
       try {

@@ -6,6 +6,7 @@ import { API_TIMES, type ApiTimes, type FollowObserver, followObjects } from '..
 import type { AgentEndpoint } from '../agents/connect.ts';
 import { agentAddress, type ClusterNode, clusterNodes } from './cluster-node.ts';
 import { CLUSTER_PODS, type ClusterPod } from './cluster-pod.ts';
+import { InSlices } from './in-slices.ts';
 import { type KeyedListener, KeyedView, type Versioned } from './keyed-view.ts';
 
 export interface DiscoverOptions {
@@ -47,7 +48,8 @@ export function discover(options: DiscoverOptions): Discovery {
     onItem: ({ key, host }) => void (host === undefined ? hosts.delete(key) : hosts.set(key, host)),
     onGone: (key) => void hosts.delete(key),
   });
-  const podView = new KeyedView<ClusterPod>(pods);
+  const slices = new InSlices(pods);
+  const podView = new KeyedView<ClusterPod>(slices);
   const follow = async <Item extends Versioned>(
     kind: ObjectKind<Item>,
     limits: ListLimits,
@@ -82,7 +84,7 @@ export function discover(options: DiscoverOptions): Discovery {
     follow(CLUSTER_PODS, POD_LIMITS, podView, () => undefined),
   ];
   return {
-    isComplete: () => nodeView.resourceVersion !== undefined && podView.resourceVersion !== undefined,
+    isComplete: () => nodeView.resourceVersion !== undefined && podView.resourceVersion !== undefined && slices.isIdle,
     ended: Promise.all(watches).then(() => undefined),
   };
 }
