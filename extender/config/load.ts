@@ -4,6 +4,7 @@ import { readManifestFile } from '../../agent/cluster/file-read.ts';
 import { formatProblem, problemsOf } from '../../agent/config/problems.ts';
 import { type ConfigProblem, type ConfigSource, parseConfigSource } from '../../agent/config/source.ts';
 import { HoldfastError } from '../../lib/errors.ts';
+import { findConflicts } from './find-conflicts.ts';
 import { type ExtenderConfig, extenderConfigSchema } from './schema.ts';
 
 const MOST_SHOWN = 10;
@@ -26,7 +27,11 @@ export function parseExtenderConfig(file: string, text: string): ExtenderConfig 
   const source = parseConfigSource(file, text);
   if (!isSource(source)) throw unusable(source);
   const checked = extenderConfigSchema.safeParse(source.value);
-  if (checked.success) return checked.data;
+  if (checked.success) {
+    const conflicts = findConflicts(checked.data, source);
+    if (conflicts.length > 0) throw unusable(conflicts);
+    return checked.data;
+  }
   const jsonSchema = () => z.toJSONSchema(extenderConfigSchema, { io: 'input' });
   throw unusable(checked.error.issues.flatMap((issue) => problemsOf(issue, source, jsonSchema)));
 }

@@ -203,7 +203,7 @@ await t.test('who waited in vain is told for whom, and a flight of which nothing
     NodeNames: [],
     FailedNodes: { a: /only while default\/first, which may be going there, does not/, b: /2 of 4 CPUs/ },
   });
-  const short = await start(t, 'ttl: 60s → ttl: 100ms');
+  const short = await start(t, 'ttl: 60s, wait: 60s → ttl: 100ms, wait: 100ms');
   await short.scheduler.filter(apiPod('first', 4), BOTH);
   t.same((await short.scheduler.filter(apiPod('second', 4), BOTH)).NodeNames, ['a']);
 });
@@ -235,6 +235,7 @@ await t.test('before anything is known a required pod is told to come again, oth
 kind: ExtenderConfig
 listen: {address: "127.0.0.1:0", health: "127.0.0.1:0"}
 kubernetes: {kubeconfig: /does/not/exist}
+agents: {plaintext: allow}
 `,
   );
   const extender = await startExtender({ config, logger: pino({ level: 'silent' }) });
@@ -275,12 +276,4 @@ await t.test('bad requests are answered, and the next ones too', async (t) => {
   const metrics = await (await fetch(`http://127.0.0.1:${extender.port}/metrics`)).text();
   t.match(metrics, /holdfast_extender_nodes\{agent="known"\} 2/);
   t.match(metrics, /holdfast_extender_requests_total\{code="400"\} 8/);
-});
-
-await t.test('a configuration that cannot be used says where', async (t) => {
-  const parse = (text: string) => () => parseExtenderConfig('extender.yaml', text);
-  t.throws(parse('apiVersion: holdfast.dev/v1\nkind: AgentConfig\n'), { message: /extender\.yaml:2:7: kind must be/ });
-  t.throws(parse('apiVersion: holdfast.dev/v1\nkind: ExtenderConfig\nagents: {ports: 1}\n'), {
-    message: /extender\.yaml:3:10: agents\.ports is unknown; known here: port, endpoints/,
-  });
 });

@@ -118,7 +118,7 @@ async function start(t: Test) {
       kind: 'ExtenderConfig',
       listen: { address: `127.0.0.1:${extenderPort}` },
       kubernetes: { kubeconfig },
-      agents: { port: agentPort },
+      agents: { port: agentPort, plaintext: 'allow' },
     }),
   );
   const extender = await startExtender({ config, logger: pino({ level: 'warn' }, pino.destination(2)) });
