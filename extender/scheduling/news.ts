@@ -12,7 +12,7 @@ export class NodeNews {
   tell(nodes: Iterable<string>): void {
     if (this.#waiting.size === 0) return;
     const told = [...nodes];
-    for (const waiting of [...this.#waiting]) if (told.some((node) => waiting.nodes.has(node))) waiting.wake();
+    for (const waiting of this.#waiting) if (told.some((node) => waiting.nodes.has(node))) waiting.wake();
   }
 
   /**
