@@ -59,13 +59,31 @@ export function readArgs(text: string): ExtenderArgs {
   return { pod, nodeNames, nodeList: { fields: rest, items: items ?? [] } };
 }
 
-/** ExtenderFilterResult. Everything that failed may be made to fit by preemption, so nothing is called unresolvable. */
+/**
+ * ExtenderFilterResult. Nothing is called unresolvable: a node may have room once pods are gone, also those that are
+ * evicted for its totals.
+ */
 export function filterResult({ nodeList: list, nodeNames }: ExtenderArgs, { passed, failed }: FilterAnswer): string {
-  const FailedNodes = Object.fromEntries(failed);
-  if (list === undefined) return JSON.stringify({ Nodes: null, NodeNames: passed, FailedNodes, Error: '' });
+  const rest = `"FailedNodes":${textOf(failed)},"Error":""}`;
+  if (list === undefined) return `{"Nodes":null,"NodeNames":${JSON.stringify(passed)},${rest}`;
   const kept = new Set(passed);
   const items = list.items.filter((_, index) => kept.has(nodeNames[index] ?? ''));
-  return JSON.stringify({ Nodes: { ...list.fields, items }, NodeNames: null, FailedNodes, Error: '' });
+  return `{"Nodes":${JSON.stringify({ ...list.fields, items })},"NodeNames":null,${rest}`;
+}
+
+/** As JSON. Thousands of nodes fail for a few reasons, and each reason is escaped once: that is most of the work. */
+function textOf(failed: ReadonlyMap<string, string>): string {
+  const reasons = new Map<string, string>();
+  let text = '';
+  for (const [node, reason] of failed) {
+    let written = reasons.get(reason);
+    if (written === undefined) {
+      written = JSON.stringify(reason);
+      reasons.set(reason, written);
+    }
+    text += `${text === '' ? '' : ','}${JSON.stringify(node)}:${written}`;
+  }
+  return `{${text}}`;
 }
 
 /** HostPriorityList. */
