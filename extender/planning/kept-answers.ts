@@ -31,8 +31,9 @@ export class KeptAnswers {
     return whyNot;
   }
 
-  /** As `planScore`. */
+  /** As `planScore`; 0 for a pod that asks for no NUMA node. */
   score(ask: PodAsk): number {
+    if (ask.numa === 'none') return 0;
     return this.#scores.get(ask.key) ?? keep(this.#scores, ask.key, planScore(this.room, ask));
   }
 }

@@ -1,56 +1,20 @@
 // What is known of every node: its agent's last word, what was bound there since, and since when nothing was heard.
-
 import type { Room } from '../../agent/cpuset/room.ts';
 import type { PodUid } from '../../agent/model/ids.ts';
+import { KeptAnswers } from '../planning/kept-answers.ts';
 import type { PodAsk } from '../planning/plan-ask.ts';
-import { planFit, takePlace, type WhyNot } from '../planning/plan-fit.ts';
+import { takePlace } from '../planning/plan-fit.ts';
 import type { HostState } from '../planning/plan-host.ts';
-import { planScore } from '../planning/plan-score.ts';
 import { NodeNews } from './news.ts';
-
-/** Different needs whose answers are kept per node. */
-const MOST_ANSWERS = 32;
-
-/** One node whose agent's data is good: answers are kept until anything about it changes. */
-export class KnownNode {
-  /** What its agent says is left, less what was bound there since; only read. */
-  readonly room: Room;
-  readonly #answers = new Map<string, { readonly whyNot: WhyNot }>();
-  readonly #scores = new Map<string, number>();
-
-  constructor(room: Room) {
-    this.room = room;
-  }
-
-  fit(ask: PodAsk): WhyNot {
-    const known = this.#answers.get(ask.key);
-    if (known !== undefined) return known.whyNot;
-    const whyNot = planFit(this.room, ask);
-    if (this.#answers.size >= MOST_ANSWERS) this.#answers.clear();
-    this.#answers.set(ask.key, { whyNot });
-    return whyNot;
-  }
-
-  /** How well the node suits the pod, from 0 to 10; 0 where it does not ask for a NUMA node. */
-  score(ask: PodAsk): number {
-    if (ask.numa === 'none') return 0;
-    const known = this.#scores.get(ask.key);
-    if (known !== undefined) return known;
-    const score = planScore(this.room, ask);
-    if (this.#scores.size >= MOST_ANSWERS) this.#scores.clear();
-    this.#scores.set(ask.key, score);
-    return score;
-  }
-}
 
 /** `unknown`: no agent was ever heard of there. `lost`: too long ago. */
 export type NodeView =
-  | { readonly kind: 'known'; readonly node: KnownNode }
-  | { readonly kind: 'unknown' | 'lost'; readonly why: string };
+  /** What its agent says is left, less what was bound there since. */
+  { readonly kind: 'known'; readonly node: KeptAnswers } | { readonly kind: 'unknown' | 'lost'; readonly why: string };
 
 interface NodeRecord {
   state: HostState | undefined;
-  known: KnownNode | undefined;
+  known: KeptAnswers | undefined;
   /** When the connection was lost; undefined while it stands. */
   lostAt: number | undefined;
   problem: string;
@@ -146,7 +110,7 @@ export class Fleet {
       const seconds = Math.round(silentMs / 1000);
       return { kind: 'lost', why: `its Holdfast agent was lost ${seconds} s ago: ${problem}` };
     }
-    record.known ??= new KnownNode(this.#roomOf(node, state));
+    record.known ??= new KeptAnswers(this.#roomOf(node, state));
     return { kind: 'known', node: record.known };
   }
 

@@ -1,9 +1,9 @@
 // Which nodes a pod may be scheduled to, beside what is bound and what may be going there. Pure.
-
 import type { Need } from '../../agent/cpuset/plan-need.ts';
+import type { KeptAnswers } from '../planning/kept-answers.ts';
 import type { PodAsk } from '../planning/plan-ask.ts';
 import { besideOthers, fitsAfter, fitsBeside } from '../planning/plan-fit.ts';
-import type { KnownNode, NodeView } from './fleet.ts';
+import type { NodeView } from './fleet.ts';
 import { type Candidate, planBest } from './plan-best.ts';
 
 export interface FilterPlan {
@@ -29,10 +29,10 @@ export interface FilterInputs {
 const NOT_AMONG_BEST = 'it fits, but other nodes suit the pod better';
 
 /**
- * Pods that are planned per request, for what counting cannot decide: some milliseconds. Nodes beyond it count as
- * contended.
+ * Pods in flight that are planned with per request, for what counting cannot decide: three on one node are up to a
+ * millisecond. Nodes beyond it count as contended.
  */
-const MOST_PLANNED = 1000;
+const MOST_PLANNED = 100;
 
 class Trials {
   #left = MOST_PLANNED;
@@ -45,14 +45,14 @@ class Trials {
   }
 
   /** Whether one NUMA node has room for all of them: cheap. */
-  isRoomy({ room }: KnownNode, others: readonly PodAsk[]): boolean {
+  isRoomy({ room }: KeptAnswers, others: readonly PodAsk[]): boolean {
     if (!this.#sums.has(others)) this.#sums.set(others, besideOthers(this.#ask, others));
     const all = this.#sums.get(others);
     return all !== undefined && fitsBeside(room, all);
   }
 
   /** Whether it fits after the others, as long as that may be found out. */
-  isFree({ room }: KnownNode, others: readonly PodAsk[]): boolean {
+  isFree({ room }: KeptAnswers, others: readonly PodAsk[]): boolean {
     if (this.#left < others.length) return false;
     this.#left -= others.length;
     return fitsAfter(room, this.#ask, others);
@@ -61,7 +61,7 @@ class Trials {
 
 interface Doubtful {
   readonly name: string;
-  readonly node: KnownNode;
+  readonly node: KeptAnswers;
   readonly others: readonly PodAsk[];
 }
 
