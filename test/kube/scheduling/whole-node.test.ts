@@ -40,7 +40,7 @@ await t.test('scheduler, extender and node as programs', { skip: NEEDS_ROOT || N
     kind: 'ExtenderConfig',
     listen: { address: `127.0.0.1:${extenderPort}` },
     kubernetes: { kubeconfig: cluster.adminKubeconfig },
-    agents: { endpoints: [{ node: NODE_NAME, address: `127.0.0.1:${agentPort}` }] },
+    agents: { plaintext: 'allow', endpoints: [{ node: NODE_NAME, address: `127.0.0.1:${agentPort}` }] },
   };
   await writeFile(file, stringify(config));
   const extender = createProgram({
