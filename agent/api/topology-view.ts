@@ -88,6 +88,7 @@ export function createTopologyView(options: TopologyViewOptions): HostView {
         version,
         topology: encodeOnce(publish(host, version)),
         allocations: encodeOnce(allocations),
+        usableMems: host.usableMems,
         ...(placing && { runningPods: placing.runningPods() }),
       };
       return latest;

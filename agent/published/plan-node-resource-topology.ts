@@ -135,7 +135,7 @@ function attributesOf(
   ];
 }
 
-function zonesOf({ topology, allocations }: Snapshot, reservedMemoryBytes: bigint): readonly Zone[] {
+function zonesOf({ topology, usableMems }: Snapshot, reservedMemoryBytes: bigint): readonly Zone[] {
   const shared = sharedOnHost(topology);
   const isShown = (node: number): boolean => node < MOST_NODES;
   return topology.numaNodes
@@ -146,7 +146,7 @@ function zonesOf({ topology, allocations }: Snapshot, reservedMemoryBytes: bigin
       costs: node.distances
         .filter(({ node: to }) => isShown(to))
         .map(({ node: to, value }) => ({ name: zoneName(to), value })),
-      resources: resourcesOf(node, shared, planPromisable(node, allocations, reservedMemoryBytes)),
+      resources: resourcesOf(node, shared, planPromisable(node, usableMems, reservedMemoryBytes)),
     }));
 }
 

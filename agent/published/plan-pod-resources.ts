@@ -133,7 +133,7 @@ export function planPodResources(
  * @param kubelet - its own answer, for the devices; undefined when it gave none
  */
 export function planAllocatableResources(
-  { topology: { numaNodes }, allocations }: Snapshot,
+  { topology: { numaNodes }, usableMems }: Snapshot,
   reservedMemoryBytes: bigint,
   kubelet: AllocatableResourcesResponse | undefined,
 ): AllocatableResourcesResponse {
@@ -143,7 +143,7 @@ export function planAllocatableResources(
       : clone(AllocatableResourcesResponseSchema, kubelet);
   const allocatable = numaNodes.reduce((all, node) => all.union(CpuSet.parse(node.allocatableCpus)), CpuSet.EMPTY);
   const blocks = numaNodes.flatMap((node): readonly MemoryBlock[] => {
-    const { memory, hugepages } = planPromisable(node, allocations, reservedMemoryBytes);
+    const { memory, hugepages } = planPromisable(node, usableMems, reservedMemoryBytes);
     return [
       ...(memory > 0n ? [block(MEMORY, memory, node.id)] : []),
       ...hugepages

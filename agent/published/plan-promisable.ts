@@ -1,5 +1,5 @@
 // How much memory a NUMA node has for pods at all, whoever has it now. Pure.
-import type { NodeShare, NumaNode } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
+import type { NumaNode } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** What could be promised to pods if none had anything yet. */
@@ -11,25 +11,16 @@ export interface Promisable {
 }
 
 /**
- * Of a node whose memory the agent may not hand out, nothing is left and nobody has anything; the messages say no more
- * of it. A node that pods without a node of their own fill to the last byte looks the same, and has as little to give.
+ * @param usableMems - nodes whose memory the agent may hand out; undefined: all
+ * @param reservedMemoryBytes - of every NUMA node, promised to no pod
  */
-function isHandedOut(node: NumaNode, { pods }: Snapshot['allocations']): boolean {
-  if (node.memoryAvailableBytes > 0n || node.hugepages.some(({ availableBytes }) => availableBytes > 0n)) return true;
-  // Who owns CPUs of such a node has a share of it, too, in which there is no memory.
-  const hasMemory = ({ memoryBytes, hugepages }: NodeShare): boolean =>
-    memoryBytes > 0n || hugepages.some(({ bytes }) => bytes > 0n);
-  return pods.some(({ nodeShares }) => nodeShares.some((share) => share.node === node.id && hasMemory(share)));
-}
-
-/** @param reservedMemoryBytes - of every NUMA node, promised to no pod */
 export function planPromisable(
   node: NumaNode,
-  allocations: Snapshot['allocations'],
+  usableMems: Snapshot['usableMems'],
   reservedMemoryBytes: bigint,
 ): Promisable {
-  const handedOut = isHandedOut(node, allocations);
-  const of = (amount: bigint): bigint => (handedOut && amount > 0n ? amount : 0n);
+  const isUsable = usableMems === undefined || usableMems.has(node.id);
+  const of = (amount: bigint): bigint => (isUsable && amount > 0n ? amount : 0n);
   return {
     memory: of(node.memoryBytes - reservedMemoryBytes),
     hugepages: node.hugepages

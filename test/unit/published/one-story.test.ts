@@ -185,6 +185,7 @@ await t.test('the messages, podresources and the object say what the planner wou
     const snapshot = (version: bigint): Snapshot => ({
       topology: publishTopology(topology, allocationView(ledger), { version, nodeName: 'n' }),
       allocations: create(ListAllocationsResponseSchema, { ...listAllocations(ledger, []), version }),
+      usableMems: topology.usableMems,
     });
     const before = snapshot(0n);
     list.forEach((operation, index) => {

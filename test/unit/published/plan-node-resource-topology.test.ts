@@ -1,6 +1,7 @@
 // The NodeResourceTopology object, from the published messages.
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import t from 'tap';
+import { CpuSet } from '../../../agent/model/cpu-set.ts';
 import { planNodeResourceTopology, policyFor } from '../../../agent/published/plan-node-resource-topology.ts';
 import { podFingerprint } from '../../../agent/published/plan-pod-fingerprint.ts';
 import type { Snapshot } from '../../../agent/published/snapshot.ts';
@@ -144,13 +145,12 @@ t.test('of a node whose memory is not to be handed out nothing is allocatable', 
   const closed: Node = { ...NODE, memoryAvailableBytes: 0n, hugepages };
   const snapshot = snapshotOf([closed]);
   const none = [{ name: 'cpu' }, { name: 'memory', allocatable: '0' }, { name: 'hugepages-2Mi', allocatable: '0' }];
-  const planned = () => planNodeResourceTopology(snapshot, OPTIONS).zones[0]?.resources;
-  t.match(planned(), none);
-  t.match(planned(), [{}, { capacity: `${16n * GIB}` }, { capacity: `${GIB}` }], 'though it is there');
-  const nodeShares = [{ node: 0, memoryBytes: 16n * GIB, hugepages: [{ pageSizeBytes: 2n * MIB, bytes: GIB }] }];
-  snapshot.allocations = create(ListAllocationsResponseSchema, { pods: [{ ...DB, nodeShares }] });
+  const planned = (usableMems: CpuSet) =>
+    planNodeResourceTopology({ ...snapshot, usableMems }, OPTIONS).zones[0]?.resources;
+  t.match(planned(CpuSet.EMPTY), none);
+  t.match(planned(CpuSet.EMPTY), [{}, { capacity: `${16n * GIB}` }, { capacity: `${GIB}` }], 'though it is there');
   const full = [{}, { allocatable: `${16n * GIB}`, available: '0' }, { allocatable: `${GIB}`, available: '0' }];
-  t.match(planned(), full, 'one whose last byte was promised is another thing');
+  t.match(planned(CpuSet.of(0)), full, 'one whose last byte was promised is another thing');
 });
 
 t.test('nodes that scheduler-plugins have no room for are left out', async (t) => {
