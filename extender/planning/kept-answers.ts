@@ -7,19 +7,20 @@ import { planScore } from './plan-score.ts';
 /** Different needs whose answers are kept per room: there are thousands of rooms. */
 const MOST_ANSWERS = 32;
 
-function keep<Answer>(answers: Map<string, Answer>, key: string, answer: Answer): Answer {
-  if (answers.size >= MOST_ANSWERS) answers.clear();
-  answers.set(key, answer);
-  return answer;
+/** What was found out so far about one need. */
+interface Kept {
+  /** Absent: nobody has asked. */
+  fit?: { readonly whyNot: WhyNot } | undefined;
+  score?: number | undefined;
 }
+
+const FITS = { whyNot: undefined };
 
 /** The answers about a room, each planned at the first question. Whoever changes the room makes another of these. */
 export class KeptAnswers {
   /** Only read. */
   readonly room: Room;
-  readonly #fits = new Map<string, { readonly whyNot: WhyNot }>();
-  /** Apart from the fits: a pod with `preferred` is ranked where nobody asks whether it fits. */
-  readonly #scores = new Map<string, number>();
+  readonly #kept = new Map<string, Kept>();
 
   constructor(room: Room) {
     this.room = room;
@@ -27,13 +28,28 @@ export class KeptAnswers {
 
   /** As `planFit`. */
   fit(ask: PodAsk): WhyNot {
-    const { whyNot } = this.#fits.get(ask.key) ?? keep(this.#fits, ask.key, { whyNot: planFit(this.room, ask) });
-    return whyNot;
+    const kept = this.#of(ask);
+    if (kept.fit === undefined) {
+      const whyNot = planFit(this.room, ask);
+      kept.fit = whyNot === undefined ? FITS : { whyNot };
+    }
+    return kept.fit.whyNot;
   }
 
-  /** As `planScore`; 0 for a pod that asks for no NUMA node. */
+  /** As `planScore`, apart from the fit: one with `preferred` is ranked where nobody asks whether it fits. 0 without NUMA. */
   score(ask: PodAsk): number {
     if (ask.numa === 'none') return 0;
-    return this.#scores.get(ask.key) ?? keep(this.#scores, ask.key, planScore(this.room, ask));
+    const kept = this.#of(ask);
+    kept.score ??= planScore(this.room, ask);
+    return kept.score;
+  }
+
+  #of({ key }: PodAsk): Kept {
+    const known = this.#kept.get(key);
+    if (known !== undefined) return known;
+    if (this.#kept.size >= MOST_ANSWERS) this.#kept.clear();
+    const kept: Kept = { fit: undefined, score: undefined };
+    this.#kept.set(key, kept);
+    return kept;
   }
 }

@@ -14,7 +14,7 @@ export type NodeView =
 
 interface NodeRecord {
   state: HostState | undefined;
-  known: KeptAnswers | undefined;
+  known: NodeView | undefined;
   /** When the connection was lost; undefined while it stands. */
   lostAt: number | undefined;
   problem: string;
@@ -110,8 +110,8 @@ export class Fleet {
       const seconds = Math.round(silentMs / 1000);
       return { kind: 'lost', why: `its Holdfast agent was lost ${seconds} s ago: ${problem}` };
     }
-    record.known ??= new KeptAnswers(this.#roomOf(node, state));
-    return { kind: 'known', node: record.known };
+    record.known ??= { kind: 'known', node: new KeptAnswers(this.#roomOf(node, state)) };
+    return record.known;
   }
 
   /** What the agent's state accounts for already makes no difference. */

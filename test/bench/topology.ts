@@ -28,6 +28,7 @@ import { benchService } from './topology-service.ts';
 const STREAMS = 500;
 const NODES = 5000;
 const REQUESTS = 100;
+const NOTHING: Readonly<Record<string, string>> = {};
 const WARM_UP = 15;
 const CHANGES = 200;
 const PODS_PER_NODE = 10;
@@ -117,18 +118,27 @@ async function benchRequests(): Promise<void> {
     const before = memory();
     const names = fill(extender, models);
     const after = memory();
-    const ask = async (verb: string, name: string, { cpus, memory }: Size): Promise<void> => {
+    const ask = async (
+      verb: string,
+      name: string,
+      { cpus, memory }: Size,
+      annotations: Readonly<Record<string, string>> = REQUIRED_EXCLUSIVE,
+    ): Promise<void> => {
       const limits = { cpu: `${cpus}`, memory: `${memory}` };
-      const metadata = { uid: name, name, namespace: 'default', annotations: REQUIRED_EXCLUSIVE };
+      const metadata = { uid: name, name, namespace: 'default', annotations };
       const Pod = { metadata, spec: { containers: [{ name: 'app', resources: { limits } }] } };
       const body = JSON.stringify({ Pod, NodeNames: names });
       const response = await fetch(`http://127.0.0.1:${extender.port}/${verb}`, { method: 'POST', body });
       await response.arrayBuffer();
       if (response.status !== 200) throw new Error(`${verb} was answered ${response.status}`);
     };
-    const both = async (name: string, size: Size): Promise<void> => {
-      await ask('filter', name, size);
-      await ask('prioritize', name, size);
+    const both = async (
+      name: string,
+      size: Size,
+      annotations: Readonly<Record<string, string>> = REQUIRED_EXCLUSIVE,
+    ): Promise<void> => {
+      await ask('filter', name, size, annotations);
+      await ask('prioritize', name, size, annotations);
     };
     const rows: string[][] = [];
     const measure = async (what: string, each: (index: number) => Promise<void>): Promise<void> => {
@@ -151,6 +161,8 @@ async function benchRequests(): Promise<void> {
     // No two have the same memory: every node is asked anew.
     const unseen = (): Size => ({ ...seen(), memory: 2 ** 26 + turn });
     const { scheduling } = extender;
+    // Nothing is planned: what both sides of HTTP take for 5,000 names.
+    await measure('a pod that asks for nothing', (index) => both(`plain-${index}`, seen(), NOTHING));
     await measure('cached: asked for before', async (index) => {
       await both(`cached-${index}`, seen());
       scheduling.onPodGone(`cached-${index}`);
