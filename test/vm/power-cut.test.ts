@@ -72,8 +72,9 @@ async function cutThere(t: Test, node: VmNode, point: string, before: Kept, id: 
   const [other, late] = [neighbour(), somePod(KEEPS_ALL)];
   await node.writePods([pod, other, late]);
   await node.machine.run('sync');
-  // Someone has to give way to the late pod.
-  if (point.startsWith('cpuset.')) await keepRunning(node, other);
+  // Someone has to give way to the late pod; a spec is only edited of who has not started yet.
+  if (kindOf(point) === 'cpuset.spec') await node.kubelet.createContainer(await node.kubelet.runPod(other), 'app');
+  else if (point.startsWith('cpuset.')) await keepRunning(node, other);
   await comeTo({ node, point, pod, id, late });
   await node.machine.powerCut();
   const again = await recoverPod(node, pod);
