@@ -14,6 +14,7 @@ import {
 import type { DecidePolicy } from '../cpuset/plan-placement.ts';
 import type { AllocationView } from '../model/allocation-view.ts';
 import type { HostTopology } from '../model/host-topology.ts';
+import type { PodReference } from '../model/pod.ts';
 import type { Snapshot } from '../published/snapshot.ts';
 import { publishTopology, unallocated } from '../topology/publish.ts';
 
@@ -30,7 +31,7 @@ type PlanPlacement = (
 export interface Placing {
   view(): AllocationView;
   allocations(): MessageInitShape<typeof ListAllocationsResponseSchema>;
-  runningPods(): NonNullable<Snapshot['runningPods']>;
+  runningPods(): readonly PodReference[];
   planPlacement(
     request: Parameters<PlanPlacement>[0],
     decidePolicy: DecidePolicy | undefined,

@@ -1,16 +1,12 @@
 // The cpuset and NUMA feature: what each lifecycle step asks of the books, and what it brings to the host.
 import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
-import type { Logger } from 'pino';
-import type { Registry } from 'prom-client';
 import { HoldfastError } from '../../lib/errors.ts';
-import type { Failpoint } from '../../lib/failpoint.ts';
 import type {
   ListAllocationsResponseSchema,
   PlanPlacementRequestSchema,
   PlanPlacementResponseSchema,
 } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
 import type { PodName } from '../cluster/pod-source.ts';
-import type { CgroupAccess } from '../host/cgroupfs.ts';
 import type { Contribution } from '../lifecycle/adjustment.ts';
 import type {
   ContainerCreated,
@@ -23,46 +19,24 @@ import type {
   StatusLine,
 } from '../lifecycle/feature.ts';
 import type { AllocationView } from '../model/allocation-view.ts';
-import type { CpuSet } from '../model/cpu-set.ts';
 import type { HostTopology } from '../model/host-topology.ts';
 import type { PodUid } from '../model/ids.ts';
-import type { SharedMask } from '../model/shared-mask.ts';
-import type { ContainerRuntime } from '../runtime/runtime.ts';
-import type { Store } from '../state/store.ts';
+import type { PodReference } from '../model/pod.ts';
 import { Applier } from './apply.ts';
 import { Books } from './books.ts';
 import { InCreation } from './in-creation.ts';
 import type { Ledger, Seat } from './ledger.ts';
 import { type Member, Members, mayRun, memberFrom } from './members.ts';
 import { type CpusetMetrics, registerMetrics } from './metrics.ts';
+import type { CpusetParts } from './parts.ts';
 import { type PlacingOptions, placeContainer, placePod } from './placing.ts';
 import { type DecidePolicy, planPlacement } from './plan-placement.ts';
 import { Rechecks } from './recheck.ts';
-import type { PlanRules } from './room.ts';
 import { SharedPool } from './shared-pool.ts';
 import { writeStamp } from './stamp.ts';
 import { Teller } from './teller.ts';
 import { compareAll, recoverBooks, type UpkeepOptions } from './upkeep.ts';
 import { allocationView, listAllocations, runningPods, statusLines } from './view.ts';
-
-export interface CpusetParts {
-  readonly store: Store;
-  readonly runtime: ContainerRuntime;
-  readonly topology: HostTopology;
-  readonly cgroups: CgroupAccess;
-  readonly logger: Logger;
-  readonly registry: Registry;
-  readonly options: PlanRules & {
-    /** Never owned exclusively, always in the shared pool. */
-    readonly reservedCpus: CpuSet;
-  };
-  /** What the shim gives default containers while the agent is away; resolves when a reader would see it. */
-  readonly publishMask: (mask: SharedMask) => Promise<void>;
-  /** Something that schedulers can see has changed. */
-  readonly onChange: () => void;
-  /** For crash tests. */
-  readonly failpoint?: Failpoint;
-}
 
 export class CpusetFeature implements Feature {
   readonly name = 'cpuset';
@@ -247,7 +221,7 @@ export class CpusetFeature implements Feature {
   }
 
   /** Pods that are past waiting for their images. */
-  runningPods(): readonly { readonly namespace: string; readonly name: string }[] {
+  runningPods(): readonly PodReference[] {
     return runningPods(this.#ledger, this.#members.list());
   }
 

@@ -5,6 +5,7 @@ import type { StatusLine } from '../lifecycle/feature.ts';
 import type { AllocationView, NodeAllocation } from '../model/allocation-view.ts';
 import type { CpuSet } from '../model/cpu-set.ts';
 import type { PodUid } from '../model/ids.ts';
+import type { PodReference } from '../model/pod.ts';
 import { bytes, milliCpu } from '../model/quantity.ts';
 import type { PodHolding } from './holding.ts';
 import type { Ledger } from './ledger.ts';
@@ -112,18 +113,16 @@ export function listAllocations(
  * Of the pods in {@link listAllocations} those of which an app container was ever started, which the API calls Running: one
  * that crashes again and again is, one that pulls its image or is in its init containers is not.
  */
-export function runningPods(
-  ledger: Ledger,
-  members: readonly Member[],
-): readonly { readonly namespace: string; readonly name: string }[] {
-  const held = new Set(ledger.holdings().map(({ uid }) => uid));
+export function runningPods(ledger: Ledger, members: readonly Member[]): readonly PodReference[] {
   const shown = new Set(members.filter(isShown).map(({ podUid }) => podUid));
-  const running = new Map<PodUid, { readonly namespace: string; readonly name: string }>();
+  const running = new Map<PodUid, PodReference>();
   for (const member of members) {
     const { podUid, namespace, podName } = member;
-    const kind = ledger.get(podUid)?.containers.get(member.name)?.kind ?? 'app';
-    if (kind !== 'app' || !wasStarted(member)) continue;
-    if (held.has(podUid) || shown.has(podUid)) running.set(podUid, { namespace, name: podName });
+    const holding = ledger.get(podUid);
+    const isApp = (holding?.containers.get(member.name)?.kind ?? 'app') === 'app';
+    if (isApp && wasStarted(member) && (holding !== undefined || shown.has(podUid))) {
+      running.set(podUid, { namespace, name: podName });
+    }
   }
   return [...running.values()];
 }

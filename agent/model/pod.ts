@@ -38,6 +38,9 @@ export interface PodFacts {
   readonly controllerKind?: string;
 }
 
+/** What people and schedulers call a pod; not its own for ever, as its UID is. */
+export type PodReference = Pick<PodFacts, 'namespace' | 'name'>;
+
 export interface Pod {
   readonly uid: PodUid;
   readonly namespace: string;

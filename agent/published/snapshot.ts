@@ -1,7 +1,8 @@
-// What everything in this folder is derived from: the two messages that the topology service publishes, of one version.
-
+// What everything in this folder is derived from: the two messages that the topology service publishes, of one version, and
+// what they do not say.
 import type { HostTopology, ListAllocationsResponse } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
 import type { CpuSet } from '../model/cpu-set.ts';
+import type { PodReference } from '../model/pod.ts';
 
 /** Nobody may change the messages: they are shared by all who look at this version. */
 export interface Snapshot {
@@ -13,5 +14,5 @@ export interface Snapshot {
    * The pods of which an app container was ever started, in the API of phase Running: one that waits for its image has a
    * place and is not among them. Absent where nobody told: every pod of the allocations then counts.
    */
-  readonly runningPods?: readonly { readonly namespace: string; readonly name: string }[];
+  readonly runningPods?: readonly PodReference[];
 }
