@@ -6,16 +6,14 @@ import { topologyHandlers } from '../../agent/api/topology-service.ts';
 import { createTopologyView } from '../../agent/api/topology-view.ts';
 import { Ledger } from '../../agent/cpuset/ledger.ts';
 import { buildMachine } from '../../agent/cpuset/machine.ts';
-import { planPlacement } from '../../agent/cpuset/plan-placement.ts';
 import { planPod } from '../../agent/cpuset/plan-pod.ts';
-import { allocationView, listAllocations } from '../../agent/cpuset/view.ts';
 import { CpuSet } from '../../agent/model/cpu-set.ts';
 import { Changes } from '../../lib/changes.ts';
 import { callServerStream, connectUnix } from '../../lib/grpc-client.ts';
 import { Topology, WatchTopologyRequestSchema } from '../../proto/gen/holdfast/topology/v1/topology_pb.ts';
 import { evenHost, GIB } from '../support/hand-made-hosts.ts';
 import { exclusivePod } from '../support/random-pods.ts';
-import { PLAN_RULES } from '../support/topology-agent.ts';
+import { PLAN_RULES, placingOf } from '../support/topology-agent.ts';
 
 /** `serve`: the service with so many pods; `watch`: so many watchers of it. */
 export type Role = 'serve' | 'watch';
@@ -55,13 +53,7 @@ async function serve(pods: number): Promise<void> {
   const view = createTopologyView({
     nodeName: 'bench',
     topology: host,
-    placing: {
-      view: () => allocationView(ledger),
-      allocations: () => listAllocations(ledger, []),
-      runningPods: () => [],
-      planPlacement: (request, decidePolicy) => planPlacement(ledger, request, decidePolicy),
-      topologyChanged: async () => undefined,
-    },
+    placing: placingOf(ledger),
     changes,
   });
   const services = [

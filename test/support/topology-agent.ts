@@ -2,7 +2,7 @@
 import { Server, ServerCredentials, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { adaptHandler } from '../../agent/api/call-adapter.ts';
 import { topologyHandlers } from '../../agent/api/topology-service.ts';
-import { createTopologyView } from '../../agent/api/topology-view.ts';
+import { createTopologyView, type Placing } from '../../agent/api/topology-view.ts';
 import { Ledger } from '../../agent/cpuset/ledger.ts';
 import { buildMachine } from '../../agent/cpuset/machine.ts';
 import { planPlacement } from '../../agent/cpuset/plan-placement.ts';
@@ -29,6 +29,17 @@ export interface TopologyAgentOptions {
   readonly reserved?: CpuSet;
   readonly rules?: PlanRules;
   readonly at?: { readonly host: string; readonly port: number };
+}
+
+/** What hands out CPUs and memory by these books, on a host that stays as it is and runs nothing. */
+export function placingOf(ledger: Ledger): Placing {
+  return {
+    view: () => allocationView(ledger),
+    allocations: () => listAllocations(ledger, []),
+    runningPods: () => [],
+    planPlacement: (request, decidePolicy) => planPlacement(ledger, request, decidePolicy),
+    topologyChanged: async () => undefined,
+  };
 }
 
 export class TopologyAgent {
@@ -64,18 +75,10 @@ export class TopologyAgent {
 
   /** Listens; after a stop on the same port as before. */
   async start(tls?: AgentTlsFiles): Promise<void> {
-    const { ledger } = this;
     const view = createTopologyView({
       nodeName: this.nodeName,
       topology: this.#host,
-      placing: {
-        view: () => allocationView(ledger),
-        allocations: () => listAllocations(ledger, []),
-        runningPods: () => [],
-        planPlacement: (request, decidePolicy) => planPlacement(ledger, request, decidePolicy),
-        // The host of these tests stays as it is.
-        topologyChanged: async () => undefined,
-      },
+      placing: placingOf(this.ledger),
       changes: this.#changes,
     });
     this.#shutdown = new AbortController();
