@@ -60,7 +60,6 @@ export async function podOfJob({ core }: Cluster, job: string): Promise<string> 
 export interface RunningApp {
   readonly podUid: string;
   readonly podIp: string;
-  readonly restartCount: number;
   /** containerd's. */
   readonly containerId: string;
   /** On the host. */
@@ -73,18 +72,23 @@ async function appInApi({ core }: Cluster, name: string): Promise<Omit<RunningAp
   const app = status?.containerStatuses?.find((each) => each.name === APP);
   if (app?.state?.running === undefined) return undefined;
   const containerId = app.containerID?.replace('containerd://', '') ?? '';
-  return { podUid: metadata?.uid ?? '', podIp: status?.podIP ?? '', restartCount: app.restartCount, containerId };
+  return { podUid: metadata?.uid ?? '', podIp: status?.podIP ?? '', containerId };
 }
 
 /**
  * Waits until the pod's container runs.
- * @param restarts - at least so many times after it was first started
+ * @param former - another container than this one; the count of restarts does not tell, for the kubelet begins it anew
+ * when it has collected the dead container before it looks at the pod
  */
-export async function runningApp(cluster: Cluster, name: string, restarts = 0): Promise<RunningApp> {
+export async function runningApp(
+  cluster: Cluster,
+  name: string,
+  former?: Pick<RunningApp, 'containerId'>,
+): Promise<RunningApp> {
   let found: RunningApp | undefined;
-  await until(`pod ${name} to run after ${restarts} restarts`, async () => {
+  await until(`pod ${name} to run${former === undefined ? '' : ' in another container'}`, async () => {
     const app = await appInApi(cluster, name);
-    if (app === undefined || app.restartCount < restarts) return false;
+    if (app === undefined || app.containerId === former?.containerId) return false;
     found = { ...app, processId: await cluster.host.direct.processId(app.containerId) };
     return true;
   });

@@ -21,8 +21,7 @@ await t.test('a pod with restart: reuse', { skip: NEEDS_ROOT }, async (t) => {
 
   await t.test('keeps its data when it crashes, in a new container of the same sandbox', async (t) => {
     crash(first);
-    const app = await runningApp(cluster, 'db', 1);
-    t.not(app.containerId, first.containerId, 'a container ID is used once');
+    const app = await runningApp(cluster, 'db', first);
     t.equal(app.podIp, first.podIp);
     t.equal((await sandboxesOf(cluster, app.podUid)).length, 1);
     t.equal(await fileOf(app, '/root/note'), 'precious');
@@ -33,25 +32,25 @@ await t.test('a pod with restart: reuse', { skip: NEEDS_ROOT }, async (t) => {
   await t.test('keeps its data where a pod without the annotation loses it', async (t) => {
     const plain = await runningApp(cluster, 'plain');
     crash(plain);
-    t.equal(await startsOf(await runningApp(cluster, 'plain', 1)), 1);
+    t.equal(await startsOf(await runningApp(cluster, 'plain', plain)), 1);
   });
 
   await t.test(
     'goes on undisturbed while its kubelet is killed, and keeps its data when it dies meanwhile',
     async (t) => {
-      const app = await runningApp(cluster, 'db', 1);
+      const app = await runningApp(cluster, 'db');
       await cluster.nodeKubelet.kill('SIGKILL');
       t.equal(await startsOf(app), 2);
       crash(app);
       await cluster.nodeKubelet.start();
-      const next = await runningApp(cluster, 'db', 2);
+      const next = await runningApp(cluster, 'db', app);
       t.equal(await startsOf(next), 3);
       t.equal(await fileOf(next, '/root/note'), 'precious');
     },
   );
 
   await t.test('runs on in the same process when its kubelet is restarted', async (t) => {
-    const app = await runningApp(cluster, 'db', 2);
+    const app = await runningApp(cluster, 'db');
     await cluster.nodeKubelet.kill('SIGTERM');
     await cluster.nodeKubelet.start();
     // The new kubelet has looked at its pods when it has started another one.
@@ -61,10 +60,10 @@ await t.test('a pod with restart: reuse', { skip: NEEDS_ROOT }, async (t) => {
   });
 
   await t.test('keeps its data when its sandbox is killed and made anew', async (t) => {
-    const app = await runningApp(cluster, 'db', 2);
+    const app = await runningApp(cluster, 'db');
     const [sandbox] = await sandboxesOf(cluster, app.podUid);
     process.kill(await sandboxProcess(cluster, sandbox?.id ?? ''), 'SIGKILL');
-    const next = await runningApp(cluster, 'db', 3);
+    const next = await runningApp(cluster, 'db', app);
     const [newest] = await sandboxesOf(cluster, app.podUid);
     t.not(newest?.id, sandbox?.id);
     t.equal(await fileOf(next, '/root/note'), 'precious');
@@ -78,8 +77,7 @@ await t.test('a pod with restart: reuse', { skip: NEEDS_ROOT }, async (t) => {
     await until('one sandbox to be left', async () => (await sandboxesOf(cluster, app.podUid)).length === 1);
     t.equal((await leasesOf(host)).length, 1, 'the layer is kept');
     await cluster.kubectl('set', 'image', 'pod/db', `${APP}=${APP_IMAGE}`);
-    const next = await runningApp(cluster, 'db');
-    t.not(next.containerId, app.containerId);
+    const next = await runningApp(cluster, 'db', app);
     t.equal(await fileOf(next, '/root/note'), 'precious');
     t.equal(await startsOf(next), 5);
     t.strictSame(await leasesOf(host), [], 'the container has it');
@@ -89,7 +87,7 @@ await t.test('a pod with restart: reuse', { skip: NEEDS_ROOT }, async (t) => {
     const app = await runningApp(cluster, 'db');
     const sandboxes = (await sandboxesOf(cluster, app.podUid)).map(({ id }) => id);
     await cluster.kubectl('set', 'image', 'pod/db', `${APP}=${APP_IMAGE_NEXT}`);
-    const next = await runningApp(cluster, 'db', app.restartCount + 1);
+    const next = await runningApp(cluster, 'db', app);
     t.equal(next.podUid, app.podUid);
     t.equal(next.podIp, app.podIp);
     t.strictSame(
@@ -103,7 +101,7 @@ await t.test('a pod with restart: reuse', { skip: NEEDS_ROOT }, async (t) => {
   await t.test('keeps what it wrote with the new image', async (t) => {
     const app = await runningApp(cluster, 'db');
     crash(app);
-    const next = await runningApp(cluster, 'db', app.restartCount + 1);
+    const next = await runningApp(cluster, 'db', app);
     t.equal(await fileOf(next, '/etc/generation'), '2');
     t.equal(await startsOf(next), 2);
   });

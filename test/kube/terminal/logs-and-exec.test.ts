@@ -17,7 +17,7 @@ await t.test('kubectl', { skip: NEEDS_ROOT }, async (t) => {
   await t.test('logs shows what the container says, and after a crash what the one before it said', async (t) => {
     await until('the first line', async () => (await cluster.kubectl('logs', 'web')) === 'attempt 1\n');
     crash(first);
-    await runningApp(cluster, 'web', 1);
+    await runningApp(cluster, 'web', first);
     await until('the line of the second', async () => (await cluster.kubectl('logs', 'web')) === 'attempt 2\n');
     t.equal(await cluster.kubectl('logs', 'web', '--previous'), 'attempt 1\n');
   });
@@ -34,7 +34,7 @@ await t.test('kubectl', { skip: NEEDS_ROOT }, async (t) => {
       'cat > /root/input; cat /root/input',
     );
     t.equal(written, 'from outside\n');
-    t.equal(await fileOf(await runningApp(cluster, 'web', 1), '/root/input'), 'from outside');
+    t.equal(await fileOf(await runningApp(cluster, 'web', first), '/root/input'), 'from outside');
     const failing = cluster.kubectl('exec', 'web', '--', '/bin/sh', '-c', 'echo broken >&2; exit 7');
     await t.rejects(failing, { code: 7, stderr: /broken/ });
   });
@@ -48,7 +48,7 @@ await t.test('kubectl', { skip: NEEDS_ROOT }, async (t) => {
   });
 
   await t.test('describe shows the container ID that the runtime knows', async (t) => {
-    const { containerId } = await runningApp(cluster, 'web', 1);
+    const { containerId } = await runningApp(cluster, 'web', first);
     t.match(await cluster.kubectl('describe', 'pod', 'web'), `containerd://${containerId}`);
     t.ok(await cluster.host.direct.containerStatus(containerId));
   });
