@@ -9,7 +9,7 @@ import { TWO_NODES } from './machine/shapes.ts';
 import { assertNoDoubleUse, retrying, settles, unfinishedChanges } from './node/facts.ts';
 import { leasesOf } from './node/kept-layers.ts';
 import { startNode, type VmNode } from './node/node.ts';
-import { assertKept, KEEPS_ALL, type Kept, keepRunning, lookAt, recoverPod } from './node/pods.ts';
+import { assertKept, KEEPS_ALL, type Kept, keepRunning, lookAt, recoverPod, runOnce } from './node/pods.ts';
 
 /**
  * The points whose changes are on the disk in states that differ. The points between them differ in memory only, and are
@@ -38,13 +38,16 @@ interface Cut {
   readonly late: PodDescription;
 }
 
-/** What leads to each point: by the part of its name before the last dot. */
+/**
+ * What leads to each point: by the part of its name before the last dot. Tried once: what is tried again after the boot
+ * would be a second kubelet beside the first.
+ */
 const LEADING: ReadonlyMap<string, (cut: Cut) => Promise<unknown>> = new Map<string, (cut: Cut) => Promise<unknown>>([
   ['reuse.keep', ({ node, id }) => crashAndRemove(node, id)],
-  ['reuse.move', ({ node, pod }) => keepRunning(node, pod)],
+  ['reuse.move', ({ node, pod }) => runOnce(node, pod)],
   ['reuse.drop', ({ node, late }) => node.kubelet.deletePod(late.uid)],
   ...['cpuset.holding', 'cpuset.pool', 'cpuset.spec', 'cpuset.runtime'].map(
-    (name) => [name, ({ node, late }: Cut) => keepRunning(node, late)] as const,
+    (name) => [name, ({ node, late }: Cut) => runOnce(node, late)] as const,
   ),
 ]);
 
@@ -55,16 +58,20 @@ async function crashAndRemove({ kubelet }: VmNode, id: string): Promise<void> {
   await kubelet.removeContainer(id);
 }
 
-/** Does what leads to the point, until the agent dies of it; the call that does not come back is nobody's concern. */
-async function comeTo(cut: Cut): Promise<void> {
+/**
+ * Does what leads to the point, until the agent dies of it.
+ * @returns what was under way then: it ends, in whatever way, when the machine is off
+ */
+async function comeTo(cut: Cut): Promise<{ readonly underWay: Promise<unknown> }> {
   const { node, point, pod, id, late } = cut;
   const kind = kindOf(point);
   if (kind === 'reuse.move') await node.kubelet.stopContainer(id, 0);
   if (kind === 'reuse.drop') await crashAndRemove(node, await keepRunning(node, late));
   await node.arm(point);
   if (kind === 'reuse.drop') await node.writePods([pod]);
-  LEADING.get(kind)?.(cut).catch(() => undefined);
+  const underWay = Promise.allSettled([LEADING.get(kind)?.(cut)]);
   await node.agentDied();
+  return { underWay };
 }
 
 async function cutThere(t: Test, node: VmNode, point: string, before: Kept, id: string): Promise<[Kept, string]> {
@@ -75,8 +82,9 @@ async function cutThere(t: Test, node: VmNode, point: string, before: Kept, id: 
   // Someone has to give way to the late pod; a spec is only edited of who has not started yet.
   if (kindOf(point) === 'cpuset.spec') await node.kubelet.createContainer(await node.kubelet.runPod(other), 'app');
   else if (point.startsWith('cpuset.')) await keepRunning(node, other);
-  await comeTo({ node, point, pod, id, late });
+  const { underWay } = await comeTo({ node, point, pod, id, late });
   await node.machine.powerCut();
+  await underWay;
   const again = await recoverPod(node, pod);
   const kept = await assertKept(t, node, before, again);
   await assertNoDoubleUse(t, node);

@@ -22,11 +22,14 @@ export interface Kept {
   readonly confinement: Confinement;
 }
 
+/** Runs the pod's container, or fails at the first call that fails. @returns its ID */
+export async function runOnce({ kubelet }: VmNode, pod: PodDescription): Promise<string> {
+  return await ensureRunning(kubelet, await ensureSandbox(kubelet, pod), 'next');
+}
+
 /** Runs the pod's container, as long as it takes. @returns its ID */
-export async function keepRunning({ kubelet }: VmNode, pod: PodDescription): Promise<string> {
-  return await retrying(`${pod.name} to run`, async () =>
-    ensureRunning(kubelet, await ensureSandbox(kubelet, pod), 'next'),
-  );
+export async function keepRunning(node: VmNode, pod: PodDescription): Promise<string> {
+  return await retrying(`${pod.name} to run`, () => runOnce(node, pod));
 }
 
 /**
