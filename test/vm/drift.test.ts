@@ -30,8 +30,8 @@ for (const cgroupDriver of ['systemd', 'cgroupfs'] as const) {
 
     await t.test('something writes their cpuset.cpus', async (t) => {
       for (const id of [owner, shared]) {
-        const file = `/sys/fs/cgroup/${await cgroupOf(node, id)}/cpuset.cpus`;
-        t.equal((await machine.run(`echo 0-3 > ${file} && cat ${file}`)).trim(), '0-3');
+        // A write that the kernel refuses fails; what was written may be put right before anybody has read it.
+        await machine.run(`echo 0-3 > /sys/fs/cgroup/${await cgroupOf(node, id)}/cpuset.cpus`);
       }
       await bothAreWhereTheyBelong(t, 'after that');
     });
