@@ -24,6 +24,7 @@ export function podNameFromCri(config: PodSandboxConfig | undefined): Pick<Pod, 
 export function podFromCri(config: PodSandboxConfig, policy: PodPolicy, facts: PodFacts | undefined): Pod {
   return {
     ...podNameFromCri(config),
+    labels: new Map(Object.entries(config.labels)),
     annotations: new Map(Object.entries(config.annotations)),
     policy,
     cgroupParent: config.linux?.cgroupParent ?? '',
@@ -55,6 +56,7 @@ export function podFromRuntime(sandbox: RuntimeSandbox, facts: PodFacts | undefi
     uid: sandbox.podUid,
     namespace: sandbox.podNamespace,
     name: sandbox.podName,
+    labels: new Map(Object.entries(sandbox.labels)),
     annotations: new Map(Object.entries(sandbox.annotations)),
     policy: stampOr(() => readPodStamp(sandbox.annotations), none, careful),
     cgroupParent: '',
@@ -69,6 +71,7 @@ export function podFromContainer(listed: RuntimeContainer, policy: ContainerPoli
     uid: listed.podUid,
     namespace: listed.podNamespace,
     name: listed.podName,
+    labels: new Map(),
     annotations: new Map(),
     policy: { ...policy, containers: new Map() },
     cgroupParent: '',

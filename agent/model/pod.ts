@@ -45,6 +45,8 @@ export interface Pod {
   readonly uid: PodUid;
   readonly namespace: string;
   readonly name: string;
+  /** From the sandbox's config, the kubelet's own among them. */
+  readonly labels: ReadonlyMap<string, string>;
   readonly annotations: ReadonlyMap<string, string>;
   readonly policy: PodPolicy;
   /** From the sandbox's config; empty when the kubelet gave none. */

@@ -71,6 +71,7 @@ export function makePod({ uid, policy = {}, containers = {}, spec, sums }: PodSh
     uid: podUid(uid),
     namespace: 'default',
     name: `pod-${uid}`,
+    labels: new Map(),
     annotations: new Map(),
     policy: { ...podWide, containers: new Map(own) },
     cgroupParent: '',

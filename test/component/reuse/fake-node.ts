@@ -156,6 +156,7 @@ export class FakeNode {
         uid: podUid('uid'),
         namespace: 'default',
         name: 'pod-uid',
+        labels: new Map(),
         annotations: new Map(),
         policy: { ...REUSE, containers: new Map() },
         cgroupParent: '',

@@ -30,6 +30,7 @@ await feature.containerCreated?.({
     uid: podUid(uid),
     namespace,
     name,
+    labels: new Map(),
     annotations: new Map(),
     policy: { ...policy, containers: new Map() },
     cgroupParent: '',

@@ -103,6 +103,7 @@ export class TestNode {
       uid: podUid(uid),
       namespace,
       name,
+      labels: new Map(),
       annotations: new Map(),
       policy: { ...DEFAULT_POLICY, restart, containers: new Map() },
       cgroupParent: '',

@@ -1,0 +1,96 @@
+// Collects on a schedule what nobody takes back: attachments of sandboxes that are gone, interfaces that belong to no
+// attachment, and addresses whose time is over.
+import { basename, dirname } from 'node:path';
+import type { Logger } from 'pino';
+import { describeError } from '../../lib/errors.ts';
+import type { HostTree } from '../host/host-tree.ts';
+import { sandboxId } from '../model/ids.ts';
+import type { ContainerRuntime } from '../runtime/runtime.ts';
+import type { Attachments } from './attachments.ts';
+import { expire } from './expire.ts';
+import { findLeaks, type Presence, Suspects } from './leaks.ts';
+import type { LeaseContext } from './lease-context.ts';
+import { type ListedAttachment, listAttachments } from './list-attachments.ts';
+import { HOST_PREFIX, hostNameOf } from './plan-link.ts';
+import type { PodLinks } from './pod-links.ts';
+
+export interface CollectorParts {
+  readonly leases: LeaseContext;
+  readonly links: PodLinks;
+  readonly attachments: Attachments;
+  readonly runtime: Pick<ContainerRuntime, 'listSandboxes' | 'sandboxStatus'>;
+  readonly tree: HostTree;
+  readonly logger: Logger;
+  readonly onCollected: (what: 'attachment' | 'interface') => void;
+  /** Milliseconds between the first look at something abandoned and the one that proves it. */
+  readonly graceMs: number;
+  /** Milliseconds on a clock that is never set. */
+  readonly monotonic: () => number;
+}
+
+/** Of those that need it: a namespace's file costs a look at the disk. */
+async function presentNamespaces(tree: HostTree, attachments: readonly ListedAttachment[]): Promise<Set<string>> {
+  const present = new Set<string>();
+  for (const { record } of attachments) {
+    if (record.owner.pod !== undefined) continue;
+    if ((await tree.list(dirname(record.netns)))?.includes(basename(record.netns))) present.add(record.netns);
+  }
+  return present;
+}
+
+export class Collector {
+  readonly #parts: CollectorParts;
+  readonly #suspects: Suspects;
+  readonly #suspectLinks: Suspects;
+
+  constructor(parts: CollectorParts) {
+    this.#parts = parts;
+    this.#suspects = new Suspects(parts.graceMs);
+    this.#suspectLinks = new Suspects(parts.graceMs);
+  }
+
+  async collect(signal: AbortSignal): Promise<void> {
+    const { leases, runtime, tree, monotonic } = this.#parts;
+    // Before the sandboxes: what is attached after this look is not judged by it.
+    const attachments = await listAttachments(leases, signal);
+    const sandboxes = await runtime.listSandboxes(signal);
+    const presence: Presence = {
+      sandboxIds: new Set(sandboxes.map(({ id }) => String(id))),
+      namespaces: await presentNamespaces(tree, attachments),
+    };
+    for (const leak of findLeaks(this.#suspects, attachments, presence, monotonic())) await this.#end(leak, signal);
+    await this.#removeStrayLinks(signal);
+    while (await expire(leases, signal)) signal.throwIfAborted();
+  }
+
+  async #end({ id, record }: ListedAttachment, signal: AbortSignal): Promise<void> {
+    const { runtime, attachments, logger, onCollected } = this.#parts;
+    if ((await runtime.sandboxStatus(sandboxId(id.containerId), signal)) !== undefined) return;
+    try {
+      await attachments.detach(id, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      logger.warn(
+        { ...id, error: describeError(error) },
+        'a leaked address could not be collected; trying again later',
+      );
+      return;
+    }
+    onCollected('attachment');
+    const addresses = record.addresses.map(({ address }) => address);
+    logger.warn({ ...id, pod: record.owner.pod, addresses }, 'the addresses of a sandbox that is gone were collected');
+  }
+
+  async #removeStrayLinks(signal: AbortSignal): Promise<void> {
+    const { leases, links, logger, onCollected, monotonic } = this.#parts;
+    // Before the records: an interface that is made after this look is not judged by it.
+    const present = await links.list(HOST_PREFIX, signal);
+    const known = new Set((await listAttachments(leases, signal)).map(({ id }) => hostNameOf(id)));
+    const stray = present.filter((name) => !known.has(name));
+    for (const name of this.#suspectLinks.look(stray, monotonic())) {
+      await links.remove(name, signal);
+      onCollected('interface');
+      logger.warn({ interface: name }, 'an interface that belongs to no sandbox was removed');
+    }
+  }
+}

@@ -1,0 +1,41 @@
+// What every rule about addresses needs to be carried out.
+import type { Address } from '../model/address.ts';
+import type { LeaseStore } from './lease-store.ts';
+import type { Pool } from './pool.ts';
+import type { AppKey, PodKey } from './records.ts';
+
+export interface LeaseOptions {
+  /** Milliseconds that a pod with `ip: keep` may be away. */
+  readonly keepFor: number;
+  /** Of each app and pool: so many pods' addresses at most, and milliseconds that one waits. */
+  readonly reserve: { readonly cap: number; readonly keepFor: number };
+  /** Milliseconds before an address that was given back is granted to anybody. */
+  readonly cooldown: number;
+}
+
+/** One change of hands; addresses, names and times are what people ask for afterwards. */
+export interface Handover {
+  readonly address: Address;
+  readonly pool: string;
+  readonly event: 'granted' | 'kept' | 'reserved' | 'freed' | 'taken-over';
+  /** Where it was before, or why it went. */
+  readonly detail: string;
+  readonly pod?: PodKey;
+  readonly app?: AppKey;
+  readonly containerId?: string;
+}
+
+export interface LeaseContext {
+  readonly store: LeaseStore;
+  /** This host's name among those that share the store. */
+  readonly host: string;
+  /** By name. */
+  readonly pools: ReadonlyMap<string, Pool>;
+  readonly options: LeaseOptions;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Where this host found room last, by pool and subnet. */
+  readonly hints: Map<string, bigint>;
+  /** Is told of each change of hands after it is durable. */
+  readonly onHandover: (handover: Handover) => void;
+}

@@ -1,0 +1,60 @@
+// What this host's sandboxes have, as it is on record.
+import { parseAddress } from '../model/address.ts';
+import type { Grant } from './acquire.ts';
+import type { AttachmentId } from './cni/request.ts';
+import type { LeaseContext } from './lease-context.ts';
+import { keyParts, type StoreKey } from './lease-store.ts';
+import { type Pool, subnetOf } from './pool.ts';
+import { type AttachmentRecord, attachmentKey, FOLDERS } from './records.ts';
+import { parseRecord } from './transaction.ts';
+
+const PAGE = 256;
+
+export interface ListedAttachment {
+  readonly id: AttachmentId;
+  readonly record: AttachmentRecord;
+}
+
+export async function listAttachments(
+  { store, host }: LeaseContext,
+  signal: AbortSignal,
+): Promise<readonly ListedAttachment[]> {
+  const found: ListedAttachment[] = [];
+  let after: StoreKey | undefined;
+  for (;;) {
+    const options = { limit: PAGE, ...(after === undefined ? {} : { after }) };
+    const page = await store.list(FOLDERS.attachments(host), options, signal);
+    for (const { key, value } of page) {
+      const [, , network, containerId, ifname] = keyParts(key);
+      if (network === undefined || containerId === undefined || ifname === undefined) continue;
+      const id = { network, containerId, ifname };
+      found.push({ id, record: parseRecord(key, attachmentKey(host, id).schema, value) });
+    }
+    after = page.at(-1)?.key;
+    if (page.length < PAGE) return found;
+  }
+}
+
+export interface FoundAttachment {
+  readonly mode: AttachmentRecord['mode'];
+  /** Those of its addresses that the configuration still has. */
+  readonly grants: readonly Grant[];
+  readonly pool: Pool;
+}
+
+export async function findAttachment(
+  { store, host, pools }: LeaseContext,
+  id: AttachmentId,
+  signal: AbortSignal,
+): Promise<FoundAttachment | undefined> {
+  const { key, schema } = attachmentKey(host, id);
+  const entry = (await store.read([key], signal)).get(key);
+  if (entry === undefined) return undefined;
+  const { mode, pool: name, addresses } = parseRecord(key, schema, entry.value);
+  const pool = pools.get(name) ?? { name, subnets: [], routes: [] };
+  const grants = addresses.flatMap(({ address }): Grant[] => {
+    const subnet = subnetOf(pool, parseAddress(address));
+    return subnet === undefined ? [] : [{ address, subnet }];
+  });
+  return { mode, grants, pool };
+}

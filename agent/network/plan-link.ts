@@ -1,0 +1,65 @@
+// The interfaces and routes that a sandbox's addresses come to, and what the runtime is told about them. Pure.
+import { createHash } from 'node:crypto';
+import { type Address, parseAddress } from '../model/address.ts';
+import type { Grant } from './acquire.ts';
+import type { Attached, AttachmentId, DataPlane, ResultRoute } from './cni/request.ts';
+import type { LinkAddress, LinkPlan, LinkRoute } from './pod-links.ts';
+
+/** Of all host ends; what has it and is nobody's is removed. */
+export const HOST_PREFIX = 'hf';
+
+/** The name of the host's end: 15 bytes are an interface name's limit (IFNAMSIZ). */
+export function hostNameOf({ network, containerId, ifname }: AttachmentId): string {
+  const hash = createHash('sha256')
+    .update(JSON.stringify([network, containerId, ifname]))
+    .digest('hex');
+  return `${HOST_PREFIX}${hash.slice(0, 15 - HOST_PREFIX.length)}`;
+}
+
+/** Locally administered, and the same for the same address on every host. */
+export function macOf(address: Address): string {
+  const { family, value } = parseAddress(address);
+  const tail =
+    family === 4 ? value.toString(16).padStart(8, '0') : createHash('sha256').update(address).digest('hex').slice(0, 8);
+  return `0a:58:${tail.replace(/(..)(?!$)/g, '$1:')}`;
+}
+
+/** @param grants - at least one */
+export function planLink(
+  id: AttachmentId,
+  dataPlane: Exclude<DataPlane, { mode: 'ipam' }>,
+  grants: readonly [Grant, ...Grant[]],
+  routes: readonly LinkRoute[],
+): LinkPlan {
+  return {
+    hostName: hostNameOf(id),
+    ifname: id.ifname,
+    mac: macOf(grants[0].address),
+    dataPlane,
+    addresses: grants.map(({ address, subnet: { subnet, gateway } }): LinkAddress => {
+      return { address, family: subnet.family, prefixLength: subnet.prefixLength, gateway };
+    }),
+    routes,
+  };
+}
+
+const DEFAULT_ROUTE = { 4: '0.0.0.0/0', 6: '::/0' } as const;
+
+/** The part of the answer that tells of addresses; in routed mode there is no subnet, and no gateway in it. */
+export function describeGrants(
+  mode: DataPlane['mode'],
+  grants: readonly Grant[],
+  routes: readonly LinkRoute[],
+): Pick<Attached, 'addresses' | 'routes'> {
+  const addresses = grants.map(({ address, subnet: { subnet, gateway } }) =>
+    mode === 'routed'
+      ? { address: `${address}/${subnet.family === 4 ? 32 : 128}` }
+      : { address: `${address}/${subnet.prefixLength}`, ...(gateway === undefined ? {} : { gateway }) },
+  );
+  const defaults = grants.flatMap(({ subnet: { subnet, gateway } }): ResultRoute[] => {
+    if (mode === 'routed') return [{ dst: DEFAULT_ROUTE[subnet.family] }];
+    return gateway === undefined ? [] : [{ dst: DEFAULT_ROUTE[subnet.family], gw: gateway }];
+  });
+  const more = routes.map(({ destination, via }) => ({ dst: destination, ...(via === undefined ? {} : { gw: via }) }));
+  return { addresses, routes: [...defaults, ...more] };
+}

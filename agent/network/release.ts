@@ -1,0 +1,138 @@
+// Takes the addresses of a sandbox back: for its pod, into its app's reserve, or to the pool. Only what that very sandbox
+// still holds: a late release of an earlier grant frees nothing.
+import type { Address } from '../model/address.ts';
+import { isSameAttachment } from './acquire.ts';
+import type { AttachmentId } from './cni/request.ts';
+import { giveBack } from './free-places.ts';
+import type { Handover, LeaseContext } from './lease-context.ts';
+import { withEntry } from './plan-reserve.ts';
+import {
+  type AddressRecord,
+  type AppKey,
+  addressKey,
+  attachmentKey,
+  expiryKey,
+  type Owner,
+  type PodKey,
+  reserveKey,
+} from './records.ts';
+import { type Transaction, transact } from './transaction.ts';
+
+interface Held {
+  readonly address: Address;
+  readonly record: { readonly generation: number; readonly state: Extract<AddressRecord['state'], { kind: 'held' }> };
+}
+
+/**
+ * Its interface must not speak any more. Nothing happens for a sandbox that has nothing.
+ * @throws HoldfastError UNAVAILABLE when the store cannot be asked
+ */
+export async function release(context: LeaseContext, id: AttachmentId, signal: AbortSignal): Promise<void> {
+  const handovers = await transact(context.store, (transaction) => plan(context, transaction, id, signal), signal);
+  for (const handover of handovers) context.onHandover(handover);
+}
+
+async function plan(
+  context: LeaseContext,
+  transaction: Transaction,
+  id: AttachmentId,
+  signal: AbortSignal,
+): Promise<readonly Handover[]> {
+  const own = attachmentKey(context.host, id);
+  await transaction.load([own], signal);
+  const attachment = transaction.get(own);
+  if (attachment === undefined) return [];
+  const { pool, owner, addresses } = attachment;
+  await transaction.load(
+    addresses.map(({ address }) => addressKey(pool, address)),
+    signal,
+  );
+  const held: Held[] = [];
+  for (const { address, generation } of addresses) {
+    const record = transaction.get(addressKey(pool, address));
+    if (record?.state.kind !== 'held' || record.generation !== generation) continue;
+    if (record.state.host !== context.host || !isSameAttachment(record.state, id)) continue;
+    held.push({ address, record: { generation, state: record.state } });
+  }
+  transaction.delete(own);
+  if (held.length === 0) return [];
+  const told = await settle(context, transaction, pool, owner, held, signal);
+  return told.map((handover) => ({ ...handover, containerId: id.containerId }));
+}
+
+async function settle(
+  context: LeaseContext,
+  transaction: Transaction,
+  pool: string,
+  owner: Owner,
+  held: readonly Held[],
+  signal: AbortSignal,
+): Promise<readonly Handover[]> {
+  const { ip, pod, app } = owner;
+  if (ip === 'keep' && pod !== undefined) return keep(context, transaction, pool, owner, pod, held);
+  if (ip === 'app' && app !== undefined) return await reserve(context, transaction, pool, app, held, signal);
+  const coolsUntil = context.now() + context.options.cooldown;
+  for (const { address } of held) await giveBack(context, transaction, pool, address, coolsUntil, signal);
+  return held.map(({ address }) => ({
+    address,
+    pool,
+    event: 'freed',
+    detail: 'its sandbox went',
+    ...(pod && { pod }),
+  }));
+}
+
+function keep(
+  { host, now, options }: LeaseContext,
+  transaction: Transaction,
+  pool: string,
+  owner: Owner,
+  pod: PodKey,
+  held: readonly Held[],
+): readonly Handover[] {
+  const since = now();
+  const until = since + options.keepFor;
+  for (const { address, record } of held) {
+    const { network, ifname } = record.state;
+    const state = { kind: 'kept', host, network, ifname, pod, owner, since, until } as const;
+    transaction.put(addressKey(pool, address), { generation: record.generation, state });
+    transaction.put(expiryKey(host, until, pool, address), {});
+  }
+  return held.map(({ address }) => ({ address, pool, event: 'kept', detail: 'its sandbox went', pod }));
+}
+
+async function reserve(
+  context: LeaseContext,
+  transaction: Transaction,
+  pool: string,
+  app: AppKey,
+  held: readonly Held[],
+  signal: AbortSignal,
+): Promise<readonly Handover[]> {
+  const { host, now, options } = context;
+  const since = now();
+  const until = since + options.reserve.keepFor;
+  const key = reserveKey(app, pool);
+  await transaction.load([key], signal);
+  const entry = { addresses: held.map(({ address }) => address), host, since, until };
+  const { record, evicted } = withEntry(transaction.get(key), entry, options.reserve.cap);
+  const handovers: Handover[] = [];
+  const evictedNow = new Set(evicted.flatMap(({ addresses }) => addresses));
+  for (const { address, record: former } of held) {
+    if (evictedNow.has(address)) continue;
+    const state = { kind: 'reserved', host, app, since, until } as const;
+    transaction.put(addressKey(pool, address), { generation: former.generation, state });
+    transaction.put(expiryKey(host, until, pool, address), {});
+    handovers.push({ address, pool, event: 'reserved', detail: 'its sandbox went', app });
+  }
+  for (const { addresses, host: evictedHost, until: evictedUntil } of evicted) {
+    for (const address of addresses) {
+      transaction.delete(expiryKey(evictedHost, evictedUntil, pool, address));
+      await giveBack(context, transaction, pool, address, since + options.cooldown, signal);
+      handovers.push({ address, pool, event: 'freed', detail: 'the reserve of the app was full', app });
+    }
+  }
+  if (record.entries.length === 0) transaction.delete(key);
+  else transaction.put(key, record);
+  return handovers;
+}

@@ -1,0 +1,85 @@
+// Reads, decides and writes as if nobody else did meanwhile: whatever was read is expected unchanged when the writes are
+// committed, and all is done again when it is not.
+import { setTimeout as delay } from 'node:timers/promises';
+import { HoldfastError } from '../../lib/errors.ts';
+import { ABSENT, type Entry, type LeaseStore, type StoreKey } from './lease-store.ts';
+import type { RecordKey } from './records.ts';
+
+/** Each meets at least one change of somebody else that succeeded. */
+const MOST_ATTEMPTS = 60;
+/** Milliseconds to wait after a conflict at most; who waits how long is left to chance. */
+const LONGEST_PAUSE_MS = 40;
+
+export class Transaction {
+  readonly #store: LeaseStore;
+  readonly #read = new Map<StoreKey, Entry | undefined>();
+  readonly #written = new Map<StoreKey, string | undefined>();
+
+  constructor(store: LeaseStore) {
+    this.#store = store;
+  }
+
+  /** Reads the records that were not read before; from then on they must not change until the commit. */
+  async load(keys: readonly RecordKey<unknown>[], signal: AbortSignal): Promise<void> {
+    const missing = [...new Set(keys.map(({ key }) => key))].filter((key) => !this.#read.has(key));
+    if (missing.length === 0) return;
+    const found = await this.#store.read(missing, signal);
+    for (const key of missing) this.#read.set(key, found.get(key));
+  }
+
+  /**
+   * The record as it will be after the commit; it must have been loaded.
+   * @throws HoldfastError DAMAGED when it is not what it should be
+   */
+  get<Value>({ key, schema }: RecordKey<Value>): Value | undefined {
+    const known = this.#read.get(key);
+    if (known === undefined && !this.#read.has(key)) throw new HoldfastError('BUG', `record ${key} was not loaded`);
+    const text = this.#written.has(key) ? this.#written.get(key) : known?.value;
+    return text === undefined ? undefined : parseRecord(key, schema, text);
+  }
+
+  /** A key that nobody decides by need not be loaded. */
+  put<Value>({ key }: RecordKey<Value>, value: Value): void {
+    this.#written.set(key, JSON.stringify(value));
+  }
+
+  delete({ key }: RecordKey<unknown>): void {
+    this.#written.set(key, undefined);
+  }
+
+  /** @returns false when it has to be done again */
+  async commit(signal: AbortSignal): Promise<boolean> {
+    if (this.#written.size === 0) return true;
+    const expect = new Map([...this.#read].map(([key, entry]) => [key, entry?.version ?? ABSENT] as const));
+    return (await this.#store.commit({ expect, write: this.#written }, signal)) === 'done';
+  }
+}
+
+/** @throws HoldfastError DAMAGED */
+export function parseRecord<Value>(key: StoreKey, schema: RecordKey<Value>['schema'], text: string): Value {
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (cause) {
+    throw new HoldfastError('DAMAGED', `the record ${key} of the addresses cannot be read`, { cause });
+  }
+}
+
+/**
+ * Does the work until it can be committed.
+ * @param work - may be done several times; what it throws ends it, with nothing written
+ * @throws HoldfastError UNAVAILABLE when others were faster every time, or when the store cannot be asked
+ */
+export async function transact<Result>(
+  store: LeaseStore,
+  work: (transaction: Transaction) => Promise<Result>,
+  signal: AbortSignal,
+): Promise<Result> {
+  for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt += 1) {
+    signal.throwIfAborted();
+    const transaction = new Transaction(store);
+    const result = await work(transaction);
+    if (await transaction.commit(signal)) return result;
+    await delay(Math.random() * Math.min(LONGEST_PAUSE_MS, 2 ** attempt), undefined, { signal });
+  }
+  throw new HoldfastError('UNAVAILABLE', 'too many others change the same addresses at the same time; try again');
+}
