@@ -135,6 +135,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
     runtime: () => runtimeName,
     status,
     layers: reuse.admin,
+    addresses: undefined,
     stateJson: () => JSON.stringify(store.dump()),
     configJson: () => JSON.stringify(configToPlain(config)),
   });

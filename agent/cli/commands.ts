@@ -13,6 +13,7 @@ const LOADERS: ReadonlyMap<string, Loader> = new Map<string, Loader>([
   ['topology', async () => (await import('./topology.ts')).topologyCommand()],
   ['plan', async () => (await import('./plan.ts')).planCommand()],
   ['reuse', async () => (await import('./reuse.ts')).reuseCommand()],
+  ['ip', async () => (await import('./ip.ts')).ipCommand()],
   ['doctor', async () => (await import('./doctor.ts')).doctorCommand()],
   ['config', async () => (await import('./config.ts')).configCommand()],
   ['state', async () => (await import('./state.ts')).stateCommand()],

@@ -18,6 +18,7 @@ import {
   ResetLayerRequestSchema,
 } from '../../proto/gen/holdfast/admin/v1/admin_pb.ts';
 import { bytes, formatBytes } from '../model/quantity.ts';
+import { formatAge } from './age.ts';
 import { AGENT_SOCKET, agentError, askAgent, socketOption } from './ask-agent.ts';
 import { formatOutput, formatTable, type OutputFormat, outputOption } from './output.ts';
 
@@ -43,14 +44,6 @@ export function parseLayerArgument(text: string, namespace: string): LayerArgume
   // Only UIDs have this form; a pod's name could have it too, and is then meant with its namespace given.
   const isUid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$|^[0-9a-f]{32}$/.test(pod);
   return { pod: isUid ? pod : `${namespace}/${pod}`, container };
-}
-
-function formatAge(sinceMs: bigint, now: number): string {
-  const seconds = Math.max(0, Math.floor((now - Number(sinceMs)) / 1000));
-  if (seconds < 120) return `${seconds}s`;
-  if (seconds < 7200) return `${Math.floor(seconds / 60)}m`;
-  if (seconds < 172_800) return `${Math.floor(seconds / 3600)}h`;
-  return `${Math.floor(seconds / 86_400)}d`;
 }
 
 /** What people read. @param now - milliseconds since the epoch */

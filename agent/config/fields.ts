@@ -4,6 +4,16 @@ import path from 'node:path';
 import { validate as isCronExpression } from 'node-cron';
 import { z } from 'zod';
 import { HoldfastError } from '../../lib/errors.ts';
+import {
+  type Address,
+  type AddressRange,
+  formatRange,
+  formatSubnet,
+  parseAddress,
+  parseRange,
+  parseSubnet,
+  type Subnet,
+} from '../model/address.ts';
 import { CpuSet } from '../model/cpu-set.ts';
 import { formatQuantity, parseBytes } from '../model/parse-quantity.ts';
 import type { Bytes } from '../model/quantity.ts';
@@ -38,6 +48,16 @@ export const duration = unit<Milliseconds>('a duration such as "10s", "5m" or "7
 
 export const cpuList = unit<CpuSet>('a CPU list such as "0-3,8"', (text) => CpuSet.parse(text), String);
 
+export const subnet = unit<Subnet>('a subnet such as "192.0.2.0/24"', parseSubnet, formatSubnet);
+
+export const addressRange = unit<AddressRange>(
+  'an address, or a range such as "192.0.2.10-192.0.2.20"',
+  parseRange,
+  formatRange,
+);
+
+export const address = unit<Address>('an IP address', (text) => parseAddress(text).address, String);
+
 /** An absolute path, without `..` and doubled slashes left in it. */
 export const absolutePath = z
   .string()
@@ -52,7 +72,7 @@ export const cron = z
     error: 'must be a cron expression such as "*/10 * * * * *" (seconds first)',
   });
 
-function parseAddress(text: string): ListenAddress | 'off' {
+function parseListenAddress(text: string): ListenAddress | 'off' {
   if (text === 'off') return 'off';
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})$/.exec(text);
   const host = match?.[1] ?? match?.[2];
@@ -63,13 +83,13 @@ function parseAddress(text: string): ListenAddress | 'off' {
   return { host, port };
 }
 
-function formatAddress(address: ListenAddress | 'off'): string {
+function formatListenAddress(address: ListenAddress | 'off'): string {
   if (address === 'off') return 'off';
   return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
 }
 
 export const listenAddress = unit<ListenAddress | 'off'>(
   'an address such as "127.0.0.1:9571", or "off"',
-  parseAddress,
-  formatAddress,
+  parseListenAddress,
+  formatListenAddress,
 );

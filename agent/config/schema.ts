@@ -1,7 +1,17 @@
 // The agent's configuration: every key with its default. docs/configuration.md says what each is for.
 import os from 'node:os';
 import { z } from 'zod';
-import { absolutePath, cpuList, cron, duration, listenAddress, quantity } from './fields.ts';
+import {
+  absolutePath,
+  address,
+  addressRange,
+  cpuList,
+  cron,
+  duration,
+  listenAddress,
+  quantity,
+  subnet,
+} from './fields.ts';
 
 export const API_VERSION = 'holdfast.dev/v1';
 export const KIND = 'AgentConfig';
@@ -10,12 +20,35 @@ const policyDefaults = z.strictObject({
   restart: z.enum(['rebuild', 'reuse']).exactOptional(),
   cpuset: z.enum(['shared', 'exclusive']).exactOptional(),
   numa: z.enum(['none', 'preferred', 'required']).exactOptional(),
+  ip: z.enum(['none', 'keep', 'app']).exactOptional(),
+});
+
+const pool = z.strictObject({
+  subnets: z
+    .array(
+      z.strictObject({
+        cidr: subnet,
+        /** Absent: the subnet has no way out, or (in routed mode) needs none. */
+        gateway: address.exactOptional(),
+        /** Empty: the whole subnet. */
+        ranges: z.array(addressRange).max(256).default([]),
+        exclude: z.array(addressRange).max(256).default([]),
+      }),
+    )
+    .min(1)
+    .max(64),
+  routes: z
+    .array(z.strictObject({ to: subnet, via: address.exactOptional() }))
+    .max(256)
+    .default([]),
 });
 
 const namespacePolicy = z.strictObject({
   defaults: policyDefaults.prefault({}),
   deny: z.array(z.enum(['reuse', 'exclusive', 'required'])).default([]),
 });
+
+const poolName = z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, { error: 'is not a name for a pool' });
 
 /** A namespace's name: a DNS label (RFC 1123), as the API server requires. */
 const namespaceName = z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, {
@@ -115,6 +148,29 @@ export const agentConfigSchema = z.strictObject({
           within: duration.prefault('10s'),
         })
         .prefault({}),
+    })
+    .prefault({}),
+  network: z
+    .strictObject({
+      /** By name; networks of CNI name theirs. Empty: the CNI plugin is not served. */
+      pools: z.record(poolName, pool).default({}),
+      /** Absent: the only pool there is. */
+      defaultPool: poolName.optional(),
+      /** The label that names a pod's app where its annotation does not. */
+      appLabel: z.string().min(1).max(317).default('app.kubernetes.io/name'),
+      /** How long a pod with `ip: keep` may be away. */
+      keepFor: duration.prefault('1d'),
+      reserve: z
+        .strictObject({
+          /** Of each app in each pool; pods, whatever the number of their addresses. */
+          cap: z.int().min(0).max(256).default(16),
+          keepFor: duration.prefault('1d'),
+        })
+        .prefault({}),
+      /** Before an address that was given back is granted to another app. */
+      cooldown: duration.prefault('1m'),
+      /** How long something must have been nobody's before it is collected. */
+      collectAfter: duration.prefault('2m'),
     })
     .prefault({}),
   holdings: z

@@ -14,9 +14,10 @@ import { countHandover, createNetworkMetrics } from './metrics.ts';
 import { Owners } from './owners.ts';
 import type { OwnerRules } from './plan-owner.ts';
 import type { PodLinks } from './pod-links.ts';
-import { type Pool, requireDisjoint } from './pool.ts';
+import type { Pool } from './pool.ts';
 
 export interface NetworkOptions {
+  /** No address is in two of them. */
   readonly pools: readonly Pool[];
   /** The pool of networks that name none. */
   readonly defaultPool: string | undefined;
@@ -48,10 +49,9 @@ export interface Network extends Feature {
   close(): Promise<void>;
 }
 
-/** @throws HoldfastError INVALID_CONFIG when pools overlap */
+/** Builds the feature over its store; nothing is touched before somebody asks or `reconcile` looks. */
 export function createNetwork({ store, host, now, registry, options, ...parts }: NetworkParts): Network {
   const { links, runtime, tree, logger, monotonic } = parts;
-  requireDisjoint(options.pools);
   const metrics = createNetworkMetrics(registry);
   const leases: LeaseContext = {
     store,

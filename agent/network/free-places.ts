@@ -1,9 +1,9 @@
 // Finds a free address of a subnet and takes it, or gives one back: the work on blocks.
-import { type Address, type Family, formatRange, formatSubnet, parseAddress } from '../model/address.ts';
+import { type Address, type Family, formatSubnet, parseAddress } from '../model/address.ts';
 import type { LeaseContext } from './lease-context.ts';
 import { keyParts, type StoreKey } from './lease-store.ts';
 import { roomIn, withFreed, withTaken } from './plan-block.ts';
-import { addressAt, nthBlock, type Pool, type PoolSubnet, placeOf, subnetOf } from './pool.ts';
+import { addressAt, layoutOf, nthBlock, type Pool, type PoolSubnet, placeOf, subnetOf } from './pool.ts';
 import { addressKey, blockKey, FOLDERS, openKey, subnetKey } from './records.ts';
 import { type Transaction, transact } from './transaction.ts';
 
@@ -116,7 +116,7 @@ async function beginBlock(
 ): Promise<bigint | undefined> {
   const name = formatSubnet(subnet.subnet);
   // Counted anew when the ranges change: which block is the how-maniest depends on them.
-  const begunKey = subnetKey(pool.name, [name, ...subnet.ranges.map(formatRange)].join(' '));
+  const begunKey = subnetKey(pool.name, layoutOf(subnet));
   for (;;) {
     const result = await transact(
       context.store,

@@ -1,5 +1,6 @@
 // The pipeline of lifecycle steps and what stands beside it, built over the features.
 import { Counter, type Registry as MetricsRegistry } from 'prom-client';
+import type { AgentConfig } from '../config/schema.ts';
 import type { Feature } from '../lifecycle/feature.ts';
 import { Holdings } from '../lifecycle/holdings.ts';
 import { LifecycleLocks } from '../lifecycle/locks.ts';
@@ -12,6 +13,11 @@ import { Upkeep } from '../lifecycle/upkeep.ts';
 import { buildGivingUp } from './giving-up.ts';
 import type { WiringOptions } from './options.ts';
 import type { Outside } from './outside.ts';
+
+/** A pod's address is the network's business alone: it is not in the policy that is stamped on containers. */
+function withoutIp({ ip: _ip, ...others }: AgentConfig['policy']['defaults']): PolicyRules['defaults'] {
+  return others;
+}
 
 export function buildLifecycle(
   { config, logger }: WiringOptions,
@@ -34,8 +40,13 @@ export function buildLifecycle(
   const registry = new Registry();
   const locks = new LifecycleLocks();
   const policyRules: PolicyRules = {
-    ...config.policy,
-    namespaces: new Map(Object.entries(config.policy.namespaces)),
+    onDenied: config.policy.onDenied,
+    defaults: withoutIp(config.policy.defaults),
+    namespaces: new Map(
+      Object.entries(config.policy.namespaces).map(([name, { defaults, deny }]) => {
+        return [name, { defaults: withoutIp(defaults), deny }] as const;
+      }),
+    ),
     turnedOff: [
       ...(config.reuse.enabled ? [] : (['reuse'] as const)),
       ...(config.cpuset.enabled ? [] : (['exclusive', 'required'] as const)),

@@ -32,6 +32,7 @@ async function serve(t: Test): Promise<{ readonly socket: string; readonly direc
     runtime: () => 'fake',
     status: () => [],
     layers: node.feature.admin,
+    addresses: undefined,
     stateJson: () => '{}',
     configJson: () => '{}',
   };

@@ -9,7 +9,7 @@ import type { AttachmentId } from '../../../agent/network/cni/request.ts';
 import { expire } from '../../../agent/network/expire.ts';
 import type { Handover, LeaseContext, LeaseOptions } from '../../../agent/network/lease-context.ts';
 import type { LeaseStore } from '../../../agent/network/lease-store.ts';
-import type { Pool } from '../../../agent/network/pool.ts';
+import { type Pool, type PoolSubnet, poolSubnet } from '../../../agent/network/pool.ts';
 import type { Owner } from '../../../agent/network/records.ts';
 import { release } from '../../../agent/network/release.ts';
 import { inconsistencies } from '../../support/address-consistency.ts';
@@ -18,18 +18,20 @@ import { memoryLeaseStore } from '../../support/memory-lease-store.ts';
 const SIGNAL = new AbortController().signal;
 const OPTIONS: LeaseOptions = { keepFor: 1000, reserve: { cap: 3, keepFor: 1000 }, cooldown: 0 };
 
+function whole(cidr: string, ranges: readonly string[] = []): PoolSubnet {
+  const shape = { subnet: parseSubnet(cidr), exclude: [], gateway: undefined };
+  return poolSubnet({ ...shape, ranges: ranges.map(parseRange) });
+}
+
 /** Six IPv4 addresses, and as many IPv6 ones as anybody wants. */
 const POOL: Pool = {
   name: 'default',
-  subnets: [
-    { subnet: parseSubnet('192.0.2.0/29'), ranges: [], exclude: [], gateway: undefined },
-    { subnet: parseSubnet('2001:db8::/64'), ranges: [], exclude: [], gateway: undefined },
-  ],
+  subnets: [whole('192.0.2.0/29'), whole('2001:db8::/64')],
   routes: [],
 };
 const only4 = (cidr: string, ranges: readonly string[] = []): Pool => ({
   name: 'four',
-  subnets: [{ subnet: parseSubnet(cidr), ranges: ranges.map(parseRange), exclude: [], gateway: undefined }],
+  subnets: [whole(cidr, ranges)],
   routes: [],
 });
 
