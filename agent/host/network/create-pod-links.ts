@@ -1,0 +1,63 @@
+// PodLinks over netlink: the door of agent/host/network.
+import { HoldfastError } from '../../../lib/errors.ts';
+import { KeyedMutex } from '../../../lib/keyed-mutex.ts';
+import { Slots } from '../netlink/slots.ts';
+import { attachLink } from './attach.ts';
+import { checkLink } from './check.ts';
+import { openHostNetwork } from './host-network.ts';
+import { checkInterfaceName, isInterfaceName } from './interface-name.ts';
+import { decodeLink, listVeths } from './messages/link.ts';
+import type { PodLinks } from './pod-links.ts';
+import { quiesceLink, removeLink } from './remove.ts';
+import { listAll } from './steps.ts';
+import { wantedOf } from './wanted.ts';
+
+/** Each has the sandbox's namespace and a socket in it open; more at once would only wait for the kernel's lock. */
+const SANDBOXES_AT_ONCE = 4;
+const MAX_WAITING = 1024;
+
+export interface PodLinksOptions {
+  /** The path of the namespace that is the host's; absent: the one that this process is in. */
+  readonly hostNamespace?: string;
+}
+
+/**
+ * Needs CAP_NET_ADMIN and CAP_SYS_ADMIN. It keeps two sockets open until it is closed.
+ * @throws HoldfastError HOST_FAILURE when the kernel gives no sockets; INVALID_REQUEST when the namespace is none
+ */
+export async function createPodLinks({ hostNamespace }: PodLinksOptions = {}): Promise<PodLinks> {
+  const host = await openHostNetwork(hostNamespace);
+  const sandboxes = new Slots('sandboxes to be joined to the network', SANDBOXES_AT_ONCE, MAX_WAITING);
+  // What is done to one attachment follows each other: a removal never meets half an attachment.
+  const links = new KeyedMutex();
+  const endOf = (hostName: string): string => checkInterfaceName(hostName, "the host's end");
+
+  return {
+    attach: async (netns, plan, signal) => {
+      const wanted = wantedOf(plan);
+      return await links.run(
+        wanted.hostName,
+        () => sandboxes.run(() => attachLink(host, netns, wanted, signal), signal),
+        signal,
+      );
+    },
+    quiesce: (hostName, signal) => links.run(endOf(hostName), () => quiesceLink(host, hostName, signal), signal),
+    remove: (hostName, signal) => links.run(endOf(hostName), () => removeLink(host, hostName, signal), signal),
+    check: async (netns, plan, signal) => {
+      const wanted = wantedOf(plan);
+      return await sandboxes.run(() => checkLink(host, netns, wanted, signal), signal);
+    },
+    list: async (prefix, signal) => {
+      if (!isInterfaceName(prefix)) {
+        throw new HoldfastError(
+          'INVALID_REQUEST',
+          `${JSON.stringify(prefix)} cannot be the beginning of interface names`,
+        );
+      }
+      const step = { request: listVeths(), failure: "the host's interfaces cannot be listed" };
+      const found = (await listAll(host.socket, step, signal)).map(decodeLink);
+      return found.filter(({ kind, name }) => kind === 'veth' && name.startsWith(prefix)).map(({ name }) => name);
+    },
+    close: () => host.close(),
+  };
+}

@@ -1,0 +1,80 @@
+// What is asked of the host's network: join a sandbox, take it off, look at it. Carried out over netlink, without a process
+// per step. The types are here, and not with the network feature, because the host's code knows no features.
+
+/** How the sandbox is joined to the host. */
+export type LinkDataPlane =
+  | {
+      readonly mode: 'bridge';
+      /** The bridge's name; it is made where it is missing. */
+      readonly bridge: string;
+      /** An interface of the host that is to be a port of the bridge. */
+      readonly uplink?: string;
+      readonly mtu?: number;
+      readonly hairpin: boolean;
+    }
+  | { readonly mode: 'routed'; readonly mtu?: number };
+
+export interface LinkAddress {
+  /** Without prefix length, in its shortest form (RFC 5952). */
+  readonly address: string;
+  readonly family: 4 | 6;
+  /** Of the subnet. In routed mode the interface gets the whole length (32 or 128) all the same. */
+  readonly prefixLength: number;
+  /** In bridge mode the bridge has it; undefined: the subnet has no way out. Routed mode has gateways of its own. */
+  readonly gateway: string | undefined;
+}
+
+export interface LinkRoute {
+  /** With prefix length. */
+  readonly destination: string;
+  /** undefined: the gateway of the family (the first one, where there are several). */
+  readonly via: string | undefined;
+}
+
+/** Everything that is to be made for one attachment. */
+export interface LinkPlan {
+  /** Of the host's end; at most 15 characters, the same for the same attachment always. */
+  readonly hostName: string;
+  readonly ifname: string;
+  /** Of the sandbox's end, derived from the address, so that neighbours' tables stay right when the pod moves. */
+  readonly mac: string;
+  readonly dataPlane: LinkDataPlane;
+  readonly addresses: readonly LinkAddress[];
+  readonly routes: readonly LinkRoute[];
+}
+
+export interface Link {
+  readonly hostName: string;
+  readonly hostMac: string;
+  readonly mac: string;
+  readonly mtu: number;
+}
+
+/** One thing that is not as it should be, in a sentence. */
+export type LinkProblem = string;
+
+export interface PodLinks {
+  /**
+   * Makes the pair of interfaces, the addresses and the routes, or leaves nothing of it behind.
+   * @param netns - path of the sandbox's network namespace
+   * @throws HoldfastError INVALID_REQUEST when the plan is not valid, or the namespace is none or has an interface of that
+   *   name; PRECONDITION when the host has one of the host's end's name, or when the bridge or its uplink cannot be used;
+   *   UNAVAILABLE when too many wait; HOST_FAILURE when the kernel refuses
+   */
+  attach(netns: string, plan: LinkPlan, signal: AbortSignal): Promise<Link>;
+
+  /** The addresses speak no more when it resolves: the host's end is down and off its bridge, its routes are gone. */
+  quiesce(hostName: string, signal: AbortSignal): Promise<void>;
+
+  /** Removes the pair; nothing happens when it is not there. Costs the kernel tens of milliseconds. */
+  remove(hostName: string, signal: AbortSignal): Promise<void>;
+
+  /** What differs from the plan. */
+  check(netns: string, plan: LinkPlan, signal: AbortSignal): Promise<readonly LinkProblem[]>;
+
+  /** The host's ends that have our prefix, whoever's they are. */
+  list(prefix: string, signal: AbortSignal): Promise<readonly string[]>;
+
+  /** Closes what is open towards the kernel; the links stay. */
+  close(): Promise<void>;
+}
