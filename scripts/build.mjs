@@ -28,7 +28,16 @@ const GENERATED = {
 };
 const DIST = {
   stamp: join(ROOT, 'dist', '.stamp'),
-  sources: ['tsconfig.json', 'tsconfig.build.json', 'lib', 'agent', 'cri-shim', 'extender', ...GENERATED.sources],
+  sources: [
+    'tsconfig.json',
+    'tsconfig.build.json',
+    'lib',
+    'agent',
+    'cri-shim',
+    'cni-plugin',
+    'extender',
+    ...GENERATED.sources,
+  ],
 };
 
 /** The newest change below a file or directory, in milliseconds; a directory changes when an entry comes or goes. */

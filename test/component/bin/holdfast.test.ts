@@ -41,7 +41,16 @@ function checkout(t: Test): Checkout {
   ]) {
     cpSync(join(ROOT, name), path(name), { recursive: true });
   }
-  for (const name of ['lib', 'agent', 'cri-shim', 'extender', 'proto/holdfast/v1', 'proto/wire', 'node_modules']) {
+  for (const name of [
+    'lib',
+    'agent',
+    'cri-shim',
+    'cni-plugin',
+    'extender',
+    'proto/holdfast/v1',
+    'proto/wire',
+    'node_modules',
+  ]) {
     mkdirSync(path(name), { recursive: true });
   }
   for (const name of ['.bin', '@bufbuild']) symlinkSync(join(ROOT, 'node_modules', name), path(`node_modules/${name}`));
