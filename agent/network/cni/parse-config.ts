@@ -70,7 +70,16 @@ export function parseNetworkName(config: RawConfig): string {
 const interfaceName = z.string().refine(isInterfaceName, { error: 'no interface can have this name' });
 const poolName = z.string().refine(isCniName, { error: 'no pool can have this name' });
 const mtu = z.int().min(LEAST_MTU).max(MOST_MTU);
-const texts = z.array(z.string());
+/** What the largest request has room for, in entries as runtimes write them. */
+const MOST_ENTRIES = 16_384;
+
+/** A list that is only looked into when it is not out of proportion: each wrong entry would be a problem to describe. */
+export function listOf<Schema extends z.ZodType>(element: Schema, what = 'a list') {
+  const bounded = z.array(z.unknown(), { error: `must be ${what}` }).max(MOST_ENTRIES);
+  return bounded.pipe(z.array(element));
+}
+
+const texts = listOf(z.string());
 
 /** Keys that Go's plugins write as null are as good as absent. */
 const orNull = <Schema extends z.ZodType>(schema: Schema) =>

@@ -2,16 +2,16 @@
 // 1.1.0, section 2, "CHECK", and the result types of 0.4.0, which differ in the version of each address.
 import { z } from 'zod';
 import { CNI_ERROR, CniError, quote } from './cni-error.ts';
-import { type RawConfig, readWith } from './parse-config.ts';
+import { listOf, type RawConfig, readWith } from './parse-config.ts';
 import type { CniVersion } from './versions.ts';
 
 const nullable = <Schema extends z.ZodType>(schema: Schema) => schema.nullish();
 
 const previousResult = z.object({
   prevResult: z.object({
-    interfaces: nullable(z.array(z.object({ name: z.string(), sandbox: nullable(z.string()) }))),
+    interfaces: nullable(listOf(z.object({ name: z.string(), sandbox: nullable(z.string()) }))),
     ips: nullable(
-      z.array(
+      listOf(
         z.object({
           version: nullable(z.enum(['4', '6'])),
           address: z.union([z.cidrv4(), z.cidrv6()], { error: 'must be an address with its prefix length' }),

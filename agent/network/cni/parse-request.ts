@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { CNI_ERROR, CniError } from './cni-error.ts';
 import {
   decodeConfig,
+  listOf,
   parseNetwork,
   parseNetworkLeniently,
   parseVersion,
@@ -54,13 +55,13 @@ export type ParsedCall =
     };
 
 const validAttachments = z.object({
-  'cni.dev/valid-attachments': z.array(
+  // Whoever leaves the list out has not said that nothing is valid.
+  'cni.dev/valid-attachments': listOf(
     z.object({
       containerID: z.string().refine(isCniName, { error: 'no container can have this ID' }),
       ifname: z.string().refine(isInterfaceName, { error: 'no interface can have this name' }),
     }),
-    // Whoever leaves the list out has not said that nothing is valid.
-    { error: 'must be the list of attachments that are still valid' },
+    'the list of attachments that are still valid',
   ),
 });
 const annotated = z.object({
