@@ -148,8 +148,12 @@ export function wantedOf(plan: LinkPlan): Wanted {
   const gateways = plan.addresses.flatMap(({ gateway, family, prefixLength }): readonly InterfaceAddress[] =>
     gateway === undefined ? [] : [{ family, bytes: addressBytes(gateway, family, 'the gateway'), prefixLength }],
   );
-  // The first of a family comes last, and so stays.
-  const first = new Map([...gateways].reverse().map(({ family, bytes }) => [family, bytes]));
+  const first = new Map(
+    families.flatMap((family): readonly (readonly [Family, Buffer])[] => {
+      const gateway = gateways.find((one) => one.family === family);
+      return gateway === undefined ? [] : [[family, gateway.bytes]];
+    }),
+  );
   return {
     ...common,
     forwarded: [...first.keys()],

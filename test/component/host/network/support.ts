@@ -1,10 +1,13 @@
 // A host and its pods in namespaces of their own, joined by the real data plane.
+import { setMaxListeners } from 'node:events';
 import type { Test } from 'tap';
 import { createPodLinks } from '../../../../agent/host/network/create-pod-links.ts';
 import type { LinkAddress, LinkDataPlane, LinkPlan, PodLinks } from '../../../../agent/host/network/pod-links.ts';
 import { makeNamespace, type TestNamespace } from '../../../support/network-namespaces.ts';
 
 export const NEVER = new AbortController().signal;
+// One signal for everything a test does at once; a real request has one of its own.
+setMaxListeners(0, NEVER);
 
 export interface TestHost {
   readonly links: PodLinks;
