@@ -24,7 +24,7 @@ import type { Link } from './pod-links.ts';
 import { removeLink } from './remove.ts';
 import { type SandboxNetwork, withSandbox } from './sandbox-network.ts';
 import { ERRNO, findLinks, linkOf, perform, refused, type Step } from './steps.ts';
-import { applySettings, hasIpv6 } from './sysctl.ts';
+import { applySettings, hasIpv6, type Setting } from './sysctl.ts';
 import { ROUTED_GATEWAYS, type Wanted } from './wanted.ts';
 
 /** The kernel's own number for it in each namespace (LOOPBACK_IFINDEX). */
@@ -99,26 +99,28 @@ function hostSteps(wanted: Wanted, { host }: Pair): readonly Step[] {
   ];
 }
 
-/** The sandbox's settings decide about IPv6 only as far as we do not: an address that was granted has to work. */
+/**
+ * The settings of one end. Routers are known already: what others on the link say about them must not redirect anybody's
+ * packets, on an interface without an IPv6 address of ours neither. Where we give one, it has to work.
+ */
+function ipv6Settings(ifname: string, hasAddress: boolean): readonly Setting[] {
+  const enabled = { path: `ipv6/conf/${ifname}/disable_ipv6`, value: '0' };
+  const deaf = { path: `ipv6/conf/${ifname}/accept_ra`, value: '0', mayBeGone: !hasAddress };
+  return hasAddress ? [enabled, deaf] : [deaf];
+}
+
 async function setUpSandbox(sandbox: SandboxNetwork, wanted: Wanted, pair: Pair, signal: AbortSignal): Promise<void> {
-  if (wanted.families.includes(6)) {
-    await applySettings(sandbox.namespace, [
-      { path: 'ipv6/conf/lo/disable_ipv6', value: '0' },
-      { path: `ipv6/conf/${wanted.ifname}/disable_ipv6`, value: '0' },
-      // Routes are ours; no neighbour is to add some.
-      { path: `ipv6/conf/${wanted.ifname}/accept_ra`, value: '0' },
-    ]);
-  }
+  const hasIpv6Address = wanted.families.includes(6);
+  await applySettings(sandbox.namespace, [
+    ...(hasIpv6Address ? [{ path: 'ipv6/conf/lo/disable_ipv6', value: '0' }] : []),
+    ...ipv6Settings(wanted.ifname, hasIpv6Address),
+  ]);
   await perform(sandbox.socket, podSteps(wanted, pair), signal);
 }
 
 async function setUpHost(host: HostNetwork, wanted: Wanted, pair: Pair, signal: AbortSignal): Promise<void> {
-  if (wanted.joint.mode === 'routed' && wanted.families.includes(6)) {
-    await applySettings(host.namespace, [
-      { path: `ipv6/conf/${pair.host.name}/disable_ipv6`, value: '0' },
-      // What a pod says about routers is not for the host.
-      { path: `ipv6/conf/${pair.host.name}/accept_ra`, value: '0' },
-    ]);
+  if (wanted.joint.mode === 'routed') {
+    await applySettings(host.namespace, ipv6Settings(pair.host.name, wanted.families.includes(6)));
   }
   await perform(host.socket, hostSteps(wanted, pair), signal);
 }
@@ -164,8 +166,8 @@ async function makePair(
 
 async function takeBack(host: HostNetwork, hostName: string, error: unknown): Promise<never> {
   try {
-    // Also when the caller has given up: nothing of it may stay.
-    await removeLink(host, hostName, new AbortController().signal);
+    // Also when the caller has given up: nothing of it may stay. Not behind the removals that wait for the slow socket.
+    await removeLink(host.socket, hostName, new AbortController().signal);
   } catch (second) {
     const message = `${describeError(error)}; and ${hostName}, which was made before that, cannot be removed: ${describeError(second)}`;
     throw new HoldfastError('HOST_FAILURE', message, { cause: error });

@@ -54,9 +54,9 @@ async function makeBridge(
   await perform(host.socket, [step], signal);
   const { bridge } = await find(host, joint, signal);
   if (bridge === undefined) throw new HoldfastError('HOST_FAILURE', `the bridge ${name} went as soon as it was made`);
-  if (uplink === undefined && joint.gateways.some(({ family }) => family === 6)) {
+  if (uplink === undefined) {
     // Only pods are on it: what one of them says about routers is not for the host.
-    await applySettings(host.namespace, [{ path: `ipv6/conf/${name}/accept_ra`, value: '0' }]);
+    await applySettings(host.namespace, [{ path: `ipv6/conf/${name}/accept_ra`, value: '0', mayBeGone: true }]);
   }
   return bridge;
 }

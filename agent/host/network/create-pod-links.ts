@@ -42,7 +42,8 @@ export async function createPodLinks({ hostNamespace }: PodLinksOptions = {}): P
       );
     },
     quiesce: (hostName, signal) => links.run(endOf(hostName), () => quiesceLink(host, hostName, signal), signal),
-    remove: (hostName, signal) => links.run(endOf(hostName), () => removeLink(host, hostName, signal), signal),
+    remove: (hostName, signal) =>
+      links.run(endOf(hostName), () => removeLink(host.slowSocket, hostName, signal), signal),
     check: async (netns, plan, signal) => {
       const wanted = wantedOf(plan);
       return await sandboxes.run(() => checkLink(host, netns, wanted, signal), signal);

@@ -42,10 +42,14 @@ export async function quiesceLink({ socket }: HostNetwork, hostName: string, sig
   await perform(socket, [down, ...(master === undefined ? [] : off(master))], signal);
 }
 
-/** See PodLinks.remove. @throws HoldfastError PRECONDITION, HOST_FAILURE */
-export async function removeLink({ slowSocket }: HostNetwork, hostName: string, signal: AbortSignal): Promise<void> {
-  const link = await findPair(slowSocket, hostName, signal);
+/**
+ * See PodLinks.remove.
+ * @param socket - is busy for tens of milliseconds
+ * @throws HoldfastError PRECONDITION, HOST_FAILURE
+ */
+export async function removeLink(socket: NetlinkSocket, hostName: string, signal: AbortSignal): Promise<void> {
+  const link = await findPair(socket, hostName, signal);
   if (link === undefined) return;
   const step = { request: deleteLink(link.index), failure: `${hostName} cannot be removed`, unless: [ERRNO.ENODEV] };
-  await perform(slowSocket, [step], signal);
+  await perform(socket, [step], signal);
 }

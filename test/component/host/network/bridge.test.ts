@@ -89,6 +89,8 @@ t.test('hairpin mode, an MTU, routes and a subnet without a way out are as asked
   const [ipv4] = planOf(12).addresses;
   if (ipv4 === undefined) throw new Error('it has one');
   await links.attach(two.path, { ...planOf(12), addresses: [{ ...ipv4, gateway: undefined }] }, NEVER);
+  const accepts = (await two.run('cat', '/proc/sys/net/ipv6/conf/eth0/accept_ra')).trim();
+  t.equal(accepts, '0', 'no neighbour can give it a router, also without an IPv6 address of ours');
   t.equal(await two.ip('route show default'), '');
   t.ok(await two.reaches(ipv4Of(11)));
 });

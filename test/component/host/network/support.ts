@@ -22,8 +22,8 @@ export async function startHost(t: Test): Promise<TestHost> {
   return { links, host };
 }
 
-export const BRIDGE: LinkDataPlane = { mode: 'bridge', bridge: 'hfbr0', hairpin: false };
-export const ROUTED: LinkDataPlane = { mode: 'routed' };
+export const BRIDGE = { mode: 'bridge', bridge: 'hfbr0', hairpin: false } as const satisfies LinkDataPlane;
+export const ROUTED = { mode: 'routed' } as const satisfies LinkDataPlane;
 
 /** 10.77.0.`number` and fd77::`number` in hexadecimal. */
 export function addressesOf(number: number): readonly [LinkAddress, LinkAddress] {
