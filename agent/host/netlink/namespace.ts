@@ -1,7 +1,7 @@
 // Network namespaces by their files, and work of the main thread inside one. The thread is in the foreign namespace for the
 // length of one synchronous function only: what it opens there (a socket, a file of /proc/sys/net) stays of that namespace.
 import { closeSync, constants, fstatSync, openSync, statfsSync, writeSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { HoldfastError } from '../../../lib/errors.ts';
 import { type Libc, loadLibc } from './libc.ts';
 import { describeErrno } from './message.ts';
@@ -68,6 +68,8 @@ export async function openNetworkNamespace(path: string): Promise<NetworkNamespa
   const libc = await loadLibc();
   let file: FileHandle;
   try {
+    // To open a device may do something, and namespaces are plain files.
+    if (!(await stat(path)).isFile()) throw new HoldfastError('INVALID_REQUEST', 'it is not a plain file');
     // O_NONBLOCK: a pipe in its place must not make us wait for its other end.
     file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch (cause) {

@@ -23,7 +23,7 @@ import { addRoute, addRule, PROTOCOL_STATIC, TABLE_MAIN } from './messages/route
 import type { Link } from './pod-links.ts';
 import { removeLink } from './remove.ts';
 import { type SandboxNetwork, withSandbox } from './sandbox-network.ts';
-import { ERRNO, findLinks, linkOf, perform, refused, type Step } from './steps.ts';
+import { ERRNO, expectDone, findLinks, linkOf, perform, refused, type Step } from './steps.ts';
 import { applySettings, hasIpv6, type Setting } from './sysctl.ts';
 import { ROUTED_GATEWAYS, type Wanted } from './wanted.ts';
 
@@ -38,7 +38,7 @@ interface Pair {
   readonly podIndex: number;
 }
 
-/** What the host has to have for all pods. */
+/** What the host has to have for all pods; it stays when an attachment fails. */
 function commonSteps({ joint, families }: Wanted, bridge: LinkFacts | undefined): readonly Step[] {
   if (joint.mode === 'routed') {
     return families.map((family) => ({
@@ -150,7 +150,10 @@ async function makePair(
     master: bridge?.index,
     peer: { name: ifname, mac, namespaceFd: sandbox.namespace.fd },
   });
-  const [created, shown] = await host.socket.ask([create, getLink(hostName)], signal);
+  // In one exchange: what is common is there already but for the first time.
+  const common = commonSteps(wanted, bridge);
+  const requests = [create, getLink(hostName), ...common.map(({ request }) => request)];
+  const [created, shown, ...others] = await host.socket.ask(requests, signal);
   const pair = linkOf(hostName, shown);
   if (created?.errno === ERRNO.EEXIST && pair === undefined) {
     return new HoldfastError('INVALID_REQUEST', `${sandbox.namespace.path} has an interface ${ifname} already`);
@@ -158,6 +161,7 @@ async function makePair(
   if (created !== undefined && created.errno !== 0) {
     return refused(`the pair of ${hostName} and ${ifname} in ${sandbox.namespace.path} cannot be made`, created);
   }
+  expectDone(common, others);
   if (pair?.peerIndex === undefined) {
     throw new HoldfastError('HOST_FAILURE', `the pair of ${hostName} went as soon as it was made`);
   }
@@ -191,7 +195,6 @@ export async function attachLink(host: HostNetwork, netns: string, wanted: Wante
     await checkFree(host, wanted, signal);
     await ensureForwarding(host.namespace, wanted.forwarded);
     const bridge = joint.mode === 'bridge' ? await ensureBridge(host, joint, wanted.mtu, signal) : undefined;
-    await perform(host.socket, commonSteps(wanted, bridge), signal);
     let pair: Pair | HoldfastError;
     try {
       pair = await makePair(host, sandbox, wanted, bridge, signal);

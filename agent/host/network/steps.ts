@@ -20,6 +20,14 @@ export function refused(failure: string, { errno, explanation }: Answer): Holdfa
   return new HoldfastError('HOST_FAILURE', `${failure}: the kernel says ${describeErrno(errno)}${words}`);
 }
 
+/** @throws HoldfastError HOST_FAILURE with the first refusal that is not one of the expected */
+export function expectDone(steps: readonly Step[], answers: readonly Answer[]): void {
+  for (const [index, { failure, unless = [] }] of steps.entries()) {
+    const answer = answers[index];
+    if (answer !== undefined && answer.errno !== 0 && !unless.includes(answer.errno)) throw refused(failure, answer);
+  }
+}
+
 /**
  * Carries the steps out; those behind a refused one are tried, too, because the kernel does not stop there.
  * @throws HoldfastError HOST_FAILURE with the first refusal
@@ -33,12 +41,7 @@ export async function perform(
     steps.map(({ request }) => request),
     signal,
   );
-  for (const [index, answer] of answers.entries()) {
-    const step = steps[index];
-    if (step !== undefined && answer.errno !== 0 && !(step.unless ?? []).includes(answer.errno)) {
-      throw refused(step.failure, answer);
-    }
-  }
+  expectDone(steps, answers);
   return answers;
 }
 
