@@ -27,7 +27,7 @@ export class KeyedMutex {
 }
 
 /** Settles with the promise, or rejects with the signal's reason if that comes first. */
-async function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+export async function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   let giveUp = (): void => {};
   const aborted = new Promise<never>((_resolve, reject) => {
