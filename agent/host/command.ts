@@ -13,6 +13,8 @@ export interface CommandOptions {
   readonly signal?: AbortSignal;
   /** Where the program is looked for; default: the host's own directories. */
   readonly path?: string;
+  /** For the program's standard input. */
+  readonly input?: string;
 }
 
 /**
@@ -25,7 +27,7 @@ export function runCommand(program: string, args: readonly string[], options: Co
   return new Promise((resolve, reject) => {
     const env = { PATH: path, LC_ALL: 'C.UTF-8', SYSTEMD_PAGER: '', SYSTEMD_COLORS: '0' };
     const settings = { timeout: timeoutMs, maxBuffer: MAX_OUTPUT_BYTES, env, ...(signal && { signal }) };
-    execFile(program, args, settings, (error, stdout, stderr) => {
+    const child = execFile(program, args, settings, (error, stdout, stderr) => {
       if (error === null) resolve(stdout);
       else if (signal?.aborted === true) reject(signal.reason);
       else if (isErrno(error, 'ENOENT')) {
@@ -37,5 +39,8 @@ export function runCommand(program: string, args: readonly string[], options: Co
         reject(new HoldfastError('HOST_FAILURE', `${words} ${why}`));
       }
     });
+    // A program that ends without reading it says why by itself.
+    child.stdin?.on('error', () => {});
+    child.stdin?.end(options.input ?? '');
   });
 }
