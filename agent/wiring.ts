@@ -30,6 +30,7 @@ import { readHostTopology } from './topology/read-topology.ts';
 import { buildFeatures } from './wiring/features.ts';
 import { buildInterfaces } from './wiring/interfaces.ts';
 import { buildLifecycle } from './wiring/lifecycle.ts';
+import { buildNetwork } from './wiring/network.ts';
 import type { WiringOptions } from './wiring/options.ts';
 import { openOutside, podSourceLine } from './wiring/outside.ts';
 
@@ -86,7 +87,12 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
   const { cpuset, reuse } = buildFeatures(options, outside, metrics, changes);
   // The layer is handed over last: whatever can still refuse a container comes before it. Turned off, cpuset leaves every
   // cgroup alone; reuse still looks after the layers that it has, and no pod gets a new one.
-  const features: readonly Feature[] = config.cpuset.enabled ? [cpuset, reuse] : [reuse];
+  const network = await buildNetwork(options, outside, metrics);
+  const features: readonly Feature[] = [
+    ...(network === undefined ? [] : [network.feature]),
+    ...(config.cpuset.enabled ? [cpuset] : []),
+    reuse,
+  ];
   if (!config.cpuset.enabled) await rm(join(config.paths.run, SHARED_MASK_FILE), { force: true });
   const { pipeline, upkeep, policyRules, giveUp } = buildLifecycle(options, outside, features, metrics);
   let runtimeName = 'runtime not seen yet';
@@ -135,7 +141,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
     runtime: () => runtimeName,
     status,
     layers: reuse.admin,
-    addresses: undefined,
+    addresses: network?.feature.admin,
     stateJson: () => JSON.stringify(store.dump()),
     configJson: () => JSON.stringify(configToPlain(config)),
   });
@@ -168,6 +174,7 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
         onFinished,
         onUnserved,
       });
+      await network?.serve();
     },
     recover: async (signal) => {
       const { name, version } = await runtime.version(signal);
@@ -187,9 +194,10 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
       });
     },
     close: async (graceMs) => {
-      await sockets?.close(graceMs);
+      await Promise.all([sockets?.close(graceMs), network?.stopServing(graceMs)]);
       await Promise.all([interfaces.close(), ...jobs.map((each) => each.stopped())]);
       await cpuset.close();
+      await network?.close();
       await metricsServer?.close();
       podSource.close();
       runtime.close();

@@ -37,6 +37,8 @@ const pool = z.strictObject({
     )
     .min(1)
     .max(64),
+  /** Whether pods have the host's address towards the outside. */
+  masquerade: z.boolean().default(false),
   routes: z
     .array(z.strictObject({ to: subnet, via: address.exactOptional() }))
     .max(256)

@@ -104,7 +104,10 @@ const handoverSchema = z.object({
   containerId: z.string().optional(),
 });
 
+/** What happened to addresses, for people to ask later. */
 export interface AuditLog {
+  append(event: Readonly<Record<string, unknown>>): void;
+  /** The newest, the newest last. */
   read(limit: number): Promise<readonly unknown[]>;
 }
 

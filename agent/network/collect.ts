@@ -1,14 +1,13 @@
 // Collects on a schedule what nobody takes back: attachments of sandboxes that are gone, interfaces that belong to no
 // attachment, and addresses whose time is over.
-import { basename, dirname } from 'node:path';
 import type { Logger } from 'pino';
 import { describeError } from '../../lib/errors.ts';
-import type { HostTree } from '../host/host-tree.ts';
+import type { NamespaceUse } from '../host/network/namespace-users.ts';
 import { sandboxId } from '../model/ids.ts';
 import type { ContainerRuntime } from '../runtime/runtime.ts';
 import type { Attachments } from './attachments.ts';
 import { expire } from './expire.ts';
-import { findLeaks, type Presence, Suspects } from './leaks.ts';
+import { findLeaks, inQuestion, isAbandoned, type Presence, Suspects } from './leaks.ts';
 import type { LeaseContext } from './lease-context.ts';
 import { type ListedAttachment, listAttachments } from './list-attachments.ts';
 import { HOST_PREFIX, hostNameOf } from './plan-link.ts';
@@ -19,23 +18,13 @@ export interface CollectorParts {
   readonly links: PodLinks;
   readonly attachments: Attachments;
   readonly runtime: Pick<ContainerRuntime, 'listSandboxes' | 'sandboxStatus'>;
-  readonly tree: HostTree;
+  readonly lookAtNamespaces: (paths: readonly string[]) => Promise<NamespaceUse>;
   readonly logger: Logger;
   readonly onCollected: (what: 'attachment' | 'interface') => void;
   /** Milliseconds between the first look at something abandoned and the one that proves it. */
   readonly graceMs: number;
   /** Milliseconds on a clock that is never set. */
   readonly monotonic: () => number;
-}
-
-/** Of those that need it: a namespace's file costs a look at the disk. */
-async function presentNamespaces(tree: HostTree, attachments: readonly ListedAttachment[]): Promise<Set<string>> {
-  const present = new Set<string>();
-  for (const { record } of attachments) {
-    if (record.owner.pod !== undefined) continue;
-    if ((await tree.list(dirname(record.netns)))?.includes(basename(record.netns))) present.add(record.netns);
-  }
-  return present;
 }
 
 export class Collector {
@@ -50,14 +39,13 @@ export class Collector {
   }
 
   async collect(signal: AbortSignal): Promise<void> {
-    const { leases, runtime, tree, monotonic } = this.#parts;
+    const { leases, runtime, lookAtNamespaces, monotonic } = this.#parts;
     // Before the sandboxes: what is attached after this look is not judged by it.
     const attachments = await listAttachments(leases, signal);
     const sandboxes = await runtime.listSandboxes(signal);
-    const presence: Presence = {
-      sandboxIds: new Set(sandboxes.map(({ id }) => String(id))),
-      namespaces: await presentNamespaces(tree, attachments),
-    };
+    const sandboxIds = new Set(sandboxes.map(({ id }) => String(id)));
+    const paths = inQuestion(attachments, sandboxIds).map(({ record }) => record.netns);
+    const presence: Presence = { sandboxIds, ...(await lookAtNamespaces([...new Set(paths)])) };
     for (const leak of findLeaks(this.#suspects, attachments, presence, monotonic())) await this.#end(leak, signal);
     await this.#removeStrayLinks(signal);
     while (await expire(leases, signal)) signal.throwIfAborted();
@@ -65,7 +53,10 @@ export class Collector {
 
   async #end({ id, record }: ListedAttachment, signal: AbortSignal): Promise<void> {
     const { runtime, attachments, logger, onCollected } = this.#parts;
+    // Once more, and only about this one: what the looks showed may have changed since.
     if ((await runtime.sandboxStatus(sandboxId(id.containerId), signal)) !== undefined) return;
+    const now: Presence = { sandboxIds: new Set(), ...(await this.#parts.lookAtNamespaces([record.netns])) };
+    if (!isAbandoned({ id, record }, now)) return;
     try {
       await attachments.detach(id, signal);
     } catch (error) {

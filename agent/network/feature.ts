@@ -2,17 +2,21 @@
 // addresses and interfaces; what nobody takes back is collected on the schedule.
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import type { HostTree } from '../host/host-tree.ts';
+import { describeError } from '../../lib/errors.ts';
+import type { PodSource } from '../cluster/pod-source.ts';
+import type { NamespaceUse } from '../host/network/namespace-users.ts';
 import type { Feature } from '../lifecycle/feature.ts';
 import type { ContainerRuntime } from '../runtime/runtime.ts';
+import { type AuditLog, createNetworkAdmin, type NetworkAdmin } from './admin.ts';
 import { Attachments } from './attachments.ts';
 import type { CniHandler } from './cni/request.ts';
 import { Collector } from './collect.ts';
 import type { LeaseContext, LeaseOptions } from './lease-context.ts';
 import type { LeaseStore } from './lease-store.ts';
+import { listAttachments } from './list-attachments.ts';
 import { countHandover, createNetworkMetrics } from './metrics.ts';
 import { Owners } from './owners.ts';
-import type { OwnerRules } from './plan-owner.ts';
+import { mayReleaseEarly, type OwnerRules } from './plan-owner.ts';
 import type { PodLinks } from './pod-links.ts';
 import type { Pool } from './pool.ts';
 
@@ -32,10 +36,15 @@ export interface NetworkParts {
   /** This host's name among those that share the store. */
   readonly host: string;
   readonly links: PodLinks;
+  /** Puts the rules for pods that go out with the host's address in force; tells whether they were not. */
+  readonly ensureMasquerade: (signal: AbortSignal) => Promise<boolean>;
   readonly runtime: Pick<ContainerRuntime, 'listSandboxes' | 'sandboxStatus'>;
-  readonly tree: HostTree;
+  readonly lookAtNamespaces: (paths: readonly string[]) => Promise<NamespaceUse>;
+  readonly podSource: Pick<PodSource, 'phaseOf'>;
   readonly logger: Logger;
   readonly registry: Registry;
+  /** Where changes of hands are noted for people. */
+  readonly audit: AuditLog;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Milliseconds on a clock that is never set. */
@@ -45,13 +54,14 @@ export interface NetworkParts {
 
 export interface Network extends Feature {
   readonly cni: CniHandler;
+  readonly admin: NetworkAdmin;
   /** Resolves when nothing is being removed any more. */
   close(): Promise<void>;
 }
 
 /** Builds the feature over its store; nothing is touched before somebody asks or `reconcile` looks. */
-export function createNetwork({ store, host, now, registry, options, ...parts }: NetworkParts): Network {
-  const { links, runtime, tree, logger, monotonic } = parts;
+export function createNetwork({ store, host, now, registry, audit, options, ...parts }: NetworkParts): Network {
+  const { links, ensureMasquerade, runtime, lookAtNamespaces, podSource, logger, monotonic } = parts;
   const metrics = createNetworkMetrics(registry);
   const leases: LeaseContext = {
     store,
@@ -63,6 +73,7 @@ export function createNetwork({ store, host, now, registry, options, ...parts }:
     onHandover: (handover) => {
       countHandover(metrics, handover);
       logger.info({ ...handover }, 'address handed over');
+      audit.append({ at: now(), ...handover });
     },
   };
   const owners = new Owners(options.owners);
@@ -72,21 +83,40 @@ export function createNetwork({ store, host, now, registry, options, ...parts }:
     links,
     attachments,
     runtime,
-    tree,
+    lookAtNamespaces,
     logger,
     monotonic,
     graceMs: options.collectAfter,
     onCollected: (what) => metrics.collected.inc({ what }),
   });
+  const masquerade = async (signal: AbortSignal): Promise<void> => {
+    if (await ensureMasquerade(signal)) logger.info({}, 'rules for masquerading put in force');
+  };
   return {
     name: 'network',
     sandboxCreating: async ({ pod }) => {
       owners.expect(pod);
       return {};
     },
-    podGone: async (uid) => owners.forget(uid),
-    reconcile: (signal) => collector.collect(signal),
+    containerStopping: async ({ pod, container, signal }) => {
+      // The runtime stops containers for many reasons; only when the platform deletes the pod does nobody need the address.
+      if (!mayReleaseEarly(pod.annotations) || !['deleting', 'deleted'].includes(podSource.phaseOf(pod))) return;
+      for (const { id, record } of await listAttachments(leases, signal, container.sandboxId)) {
+        if (record.owner.early === true) await attachments.detach(id, signal);
+      }
+    },
+    recover: async (signal) => {
+      // Pods that are there go on without it, and the next look tries again.
+      await masquerade(signal).catch((error: unknown) =>
+        logger.warn({ error: describeError(error) }, 'pods cannot go out with the host’s address yet; trying again'),
+      );
+    },
+    reconcile: async (signal) => {
+      await collector.collect(signal);
+      await masquerade(signal);
+    },
     cni: attachments,
+    admin: createNetworkAdmin(leases, options.defaultPool, audit),
     close: () => attachments.settled(),
   };
 }

@@ -7,17 +7,26 @@ import type { ListedAttachment } from './list-attachments.ts';
 export interface Presence {
   /** Of all sandboxes that the runtime knows, in any state. */
   readonly sandboxIds: ReadonlySet<string>;
-  /** Paths of network namespaces that are there, of those that were asked for. */
-  readonly namespaces: ReadonlySet<string>;
+  /** Paths of network namespaces that are there, and of those that processes live in; of attachments in question only. */
+  readonly present: ReadonlySet<string>;
+  readonly inhabited: ReadonlySet<string>;
+}
+
+/** Attachments that the runtime knows nothing of: it may have lost its own records, so that alone proves nothing. */
+export function inQuestion(
+  attachments: readonly ListedAttachment[],
+  sandboxIds: ReadonlySet<string>,
+): readonly ListedAttachment[] {
+  return attachments.filter(({ id }) => !sandboxIds.has(id.containerId));
 }
 
 /**
- * Whether nobody has the attachment any more. A pod's sandbox is the runtime's to know; for others, made by hand or by
- * another program, the namespace is all there is to go by.
+ * Whether nobody can be speaking with the addresses. A pod's namespace that a dead runtime left behind is empty; one that
+ * is nobody's pod may be meant to be empty, and counts as long as it is there.
  */
-export function isAbandoned({ id, record }: ListedAttachment, { sandboxIds, namespaces }: Presence): boolean {
+export function isAbandoned({ id, record }: ListedAttachment, { sandboxIds, present, inhabited }: Presence): boolean {
   if (sandboxIds.has(id.containerId)) return false;
-  return record.owner.pod !== undefined || !namespaces.has(record.netns);
+  return !(record.owner.pod === undefined ? present : inhabited).has(record.netns);
 }
 
 const nameOf = ({ network, containerId, ifname }: AttachmentId): string => `${network}/${containerId}/${ifname}`;

@@ -15,19 +15,22 @@ export interface ListedAttachment {
   readonly record: AttachmentRecord;
 }
 
+/** @param containerId - only this sandbox's; absent: all of the host's */
 export async function listAttachments(
   { store, host }: LeaseContext,
   signal: AbortSignal,
+  containerId?: string,
 ): Promise<readonly ListedAttachment[]> {
+  const folder = containerId === undefined ? FOLDERS.attachments(host) : FOLDERS.attachmentsOf(host, containerId);
   const found: ListedAttachment[] = [];
   let after: StoreKey | undefined;
   for (;;) {
     const options = { limit: PAGE, ...(after === undefined ? {} : { after }) };
-    const page = await store.list(FOLDERS.attachments(host), options, signal);
+    const page = await store.list(folder, options, signal);
     for (const { key, value } of page) {
-      const [, , network, containerId, ifname] = keyParts(key);
-      if (network === undefined || containerId === undefined || ifname === undefined) continue;
-      const id = { network, containerId, ifname };
+      const [, , sandbox, network, ifname] = keyParts(key);
+      if (sandbox === undefined || network === undefined || ifname === undefined) continue;
+      const id = { network, containerId: sandbox, ifname };
       found.push({ id, record: parseRecord(key, attachmentKey(host, id).schema, value) });
     }
     after = page.at(-1)?.key;

@@ -5,7 +5,7 @@ import type { PodHint } from './cni/request.ts';
 import { type OwnerRules, type PodDescription, planOwner } from './plan-owner.ts';
 import type { Owner } from './records.ts';
 
-/** More pods than a node has; the oldest are forgotten first. */
+/** More pods than a node has. Nothing else ends the memory of one: what is told last about a pod is true until then. */
 const MOST_PODS = 4096;
 
 export class Owners {
@@ -27,10 +27,6 @@ export class Owners {
     this.#seen.set(uid, description);
     const [oldest] = this.#seen.keys();
     if (this.#seen.size > MOST_PODS && oldest !== undefined) this.#seen.delete(oldest);
-  }
-
-  forget(uid: string): void {
-    this.#seen.delete(uid);
   }
 
   /**

@@ -7,10 +7,16 @@ export type IpPolicy = Owner['ip'];
 
 const IP_ANNOTATION = `${ANNOTATION_DOMAIN}/ip`;
 const APP_ANNOTATION = `${ANNOTATION_DOMAIN}/app`;
+const RELEASE_ANNOTATION = `${ANNOTATION_DOMAIN}/ip-release`;
 const POLICIES: readonly string[] = ['none', 'keep', 'app'] satisfies IpPolicy[];
 
 /** As the API server takes names and label values: what else comes is a mistake or an attempt. */
 const APP_NAME = /^[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,251}[A-Za-z0-9])?$/;
+
+/** Whether the pod's addresses may be given back while its containers still run. */
+export function mayReleaseEarly(annotations: ReadonlyMap<string, string>): boolean {
+  return annotations.get(RELEASE_ANNOTATION) === 'early';
+}
 
 export interface OwnerRules {
   /** The label that names a pod's app where no annotation does. */
@@ -47,6 +53,13 @@ export function planOwner(pod: PodDescription | undefined, rules: OwnerRules): O
   if (app !== undefined && !APP_NAME.test(app)) {
     throw new HoldfastError('INVALID_REQUEST', `"${app.slice(0, 60)}" cannot be the name of an app`);
   }
+  const release = annotations?.get(RELEASE_ANNOTATION) ?? 'normal';
+  if (release !== 'normal' && release !== 'early') {
+    throw new HoldfastError(
+      'INVALID_REQUEST',
+      `annotation ${RELEASE_ANNOTATION} is "${release.slice(0, 60)}"; use one of "normal", "early"`,
+    );
+  }
   // By default only: a pod that has no app has no reserve either, and gets what every pod gets.
   const effective = ip === 'app' && app === undefined && asked === undefined ? 'none' : ip;
   if (effective === 'app' && app === undefined) {
@@ -60,5 +73,6 @@ export function planOwner(pod: PodDescription | undefined, rules: OwnerRules): O
     ...(uid === undefined ? {} : { uid }),
     ...(app === undefined ? {} : { app: { namespace, name: app } }),
     ip: effective,
+    ...(release === 'early' && effective === 'app' ? { early: true } : {}),
   };
 }

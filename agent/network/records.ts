@@ -21,6 +21,8 @@ const ownerSchema = z.object({
   uid: z.string().optional(),
   app: appSchema.optional(),
   ip: z.enum(['none', 'keep', 'app']),
+  /** With `app`: given back before the containers stop, when the platform deletes the pod. */
+  early: z.literal(true).optional(),
 });
 
 const addressSchema = z.object({
@@ -115,6 +117,7 @@ const digits = (value: bigint | number, length: number): string => value.toStrin
 export const FOLDERS = {
   addresses: 'address',
   attachments: (host: string): string => storeKey('attachment', host),
+  attachmentsOf: (host: string, containerId: string): string => storeKey('attachment', host, containerId),
   reserves: 'reserve',
   open: (pool: string, subnet: string): string => storeKey('open', pool, subnet),
   expiry: (host: string): string => storeKey('expiry', host),
@@ -127,7 +130,7 @@ export const addressKey = (pool: string, name: Address): RecordKey<AddressRecord
 export const attachmentKey = (
   host: string,
   { network, containerId, ifname }: AttachmentId,
-): RecordKey<AttachmentRecord> => keyOf(attachmentSchema, 'attachment', host, network, containerId, ifname);
+): RecordKey<AttachmentRecord> => keyOf(attachmentSchema, 'attachment', host, containerId, network, ifname);
 
 /** What a pod with `ip: keep` has in a network, held or waiting. */
 export const keptKey = ({ namespace, name }: PodKey, network: string, ifname: string): RecordKey<KeptRecord> =>

@@ -37,6 +37,8 @@ export interface PodDescription {
   readonly containers: readonly ContainerDescription[];
   /** Seconds; default 30. */
   readonly terminationGracePeriod?: number;
+  /** `pod`: one of its own, made by the runtime's CNI plugins. Default: the host's, for which no plugin is needed. */
+  readonly network?: 'host' | 'pod';
 }
 
 /** Who makes the cgroups of pods and containers: the kubelet and the runtime themselves, or systemd for them. */
@@ -178,21 +180,23 @@ function podLabels(pod: PodDescription): Record<string, string> {
   };
 }
 
+function namespacesOf({ network }: PodDescription) {
+  const mode = network === 'pod' ? NamespaceMode.POD : NamespaceMode.NODE;
+  return { network: mode, pid: NamespaceMode.CONTAINER, ipc: NamespaceMode.POD };
+}
+
 /** @param attempt - 0 for the first sandbox of the pod, one more for each that follows */
 export function sandboxConfig(pod: PodDescription, attempt: number, paths: KubeletPaths): PodSandboxConfig {
   return create(PodSandboxConfigSchema, {
     metadata: { name: pod.name, namespace: pod.namespace, uid: pod.uid, attempt },
     // Pods on the host's network have its host name, and the kubelet sends none.
-    hostname: '',
+    hostname: pod.network === 'pod' ? pod.name : '',
     logDirectory: join(paths.logs, `${pod.namespace}_${pod.name}_${pod.uid}`),
     labels: { ...pod.labels, ...podLabels(pod) },
     annotations: { ...pod.annotations, 'kubernetes.io/config.source': 'api' },
     linux: {
       cgroupParent: podCgroupPath(pod, paths),
-      // The host's network, so that no CNI plugin is needed.
-      securityContext: {
-        namespaceOptions: { network: NamespaceMode.NODE, pid: NamespaceMode.CONTAINER, ipc: NamespaceMode.POD },
-      },
+      securityContext: { namespaceOptions: namespacesOf(pod) },
       overhead: {},
       resources: {
         cpuPeriod: BigInt(PERIOD),
@@ -246,7 +250,7 @@ export function containerConfig(
     linux: {
       resources: containerResources(pod, container, hostMemory),
       securityContext: {
-        namespaceOptions: { network: NamespaceMode.NODE, pid: NamespaceMode.CONTAINER, ipc: NamespaceMode.POD },
+        namespaceOptions: namespacesOf(pod),
         maskedPaths: MASKED_PATHS,
         readonlyPaths: READONLY_PATHS,
       },

@@ -1,0 +1,112 @@
+// A node whose pods have a network of their own, made by the CNI plugin: what a kubelet, a runtime and the kernel see of it.
+import { execFile } from 'node:child_process';
+import { chmod, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { create } from '@bufbuild/protobuf';
+import type { Test } from 'tap';
+import type { PodDescription } from '../../../agent/cli/quickstart/pod-requests.ts';
+import { bytes, milliCpu } from '../../../agent/model/quantity.ts';
+import { callUnary, connectUnix } from '../../../lib/grpc-client.ts';
+import { RuntimeService, StatusRequestSchema } from '../../../proto/gen/wire/cri/v1/cri_pb.ts';
+import { PATIENCE_MS, startNode, type TestNode, until } from '../lifecycle/harness.ts';
+import { ensureRunning, ensureSandbox, somePod } from '../lifecycle/pods.ts';
+
+const execute = promisify(execFile);
+const PLUGIN = fileURLToPath(new URL('../../../dist/cni-plugin/main.js', import.meta.url));
+
+/** Debian's place for those of the CNI project. */
+const OTHER_PLUGINS = '/usr/lib/cni';
+
+export interface NetworkNode extends TestNode {
+  readonly bridge: string;
+}
+
+export interface NetworkNodeOptions {
+  /** Of the agent's configuration; the pools. */
+  readonly network: Readonly<Record<string, unknown>>;
+  /** Of the plugin in the network's configuration, beside its type. */
+  readonly plugin?: Readonly<Record<string, unknown>>;
+  readonly pods?: readonly PodDescription[];
+}
+
+async function hasNetwork(socketPath: string): Promise<boolean> {
+  const client = connectUnix(socketPath);
+  try {
+    const request = create(StatusRequestSchema);
+    const { status } = await callUnary(client, RuntimeService.method.status, request, { timeoutMs: PATIENCE_MS });
+    return status?.conditions.some(({ type, status: ready }) => type === 'NetworkReady' && ready) ?? false;
+  } finally {
+    client.close();
+  }
+}
+
+/** Tells the runtime of the network once the agent serves it; resolves when the runtime has read it. */
+export async function startNetworkNode(t: Test, { network, plugin, pods }: NetworkNodeOptions): Promise<NetworkNode> {
+  const bridge = `hfnet${process.pid}`;
+  const node = await startNode(t, { config: { network }, ...(pods && { pods }) });
+  const { directory } = node.containerd;
+  t.teardown(() => execute('ip', ['link', 'delete', bridge]).catch(() => t.comment(`no bridge ${bridge} to delete`)));
+  await mkdir(join(directory, 'cni', 'bin'), { recursive: true });
+  await mkdir(join(directory, 'cni', 'net.d'), { recursive: true });
+  // The runtime itself wants `loopback`; `portmap` and the others are for chains.
+  for (const name of await readdir(OTHER_PLUGINS)) {
+    await symlink(join(OTHER_PLUGINS, name), join(directory, 'cni', 'bin', name));
+  }
+  const executable = join(directory, 'cni', 'bin', 'holdfast');
+  const socket = join(directory, 'run', 'cni.sock');
+  await writeFile(executable, `#!/bin/sh\nHOLDFAST_CNI_SOCKET=${socket} exec ${process.execPath} ${PLUGIN}\n`);
+  await chmod(executable, 0o755);
+  const list = { cniVersion: '1.0.0', name: 'pods', plugins: [{ type: 'holdfast', bridge, ...plugin }] };
+  await writeFile(join(directory, 'cni', 'net.d', '10-holdfast.conflist'), JSON.stringify(list));
+  await until('the runtime to have read its network', () => hasNetwork(node.containerd.socketPath));
+  return { ...node, bridge };
+}
+
+/** A pod on the pods' network. */
+export function networkPod(
+  annotations: PodDescription['annotations'],
+  pod: Partial<PodDescription> = {},
+): PodDescription {
+  return {
+    ...somePod(annotations, { cpuLimit: milliCpu(100), memoryLimit: bytes(16 * 1024 * 1024) }),
+    network: 'pod',
+    ...pod,
+  };
+}
+
+export interface RunningNetworkPod {
+  readonly sandboxId: string;
+  readonly containerId: string;
+  /** Of the container's first process, on the host. */
+  readonly processId: number;
+}
+
+export async function run({ kubelet, direct }: NetworkNode, pod: PodDescription): Promise<RunningNetworkPod> {
+  const running = await ensureSandbox(kubelet, pod);
+  const containerId = await ensureRunning(kubelet, running, 'next');
+  return { sandboxId: running.sandboxId, containerId, processId: await direct.processId(containerId) };
+}
+
+/** What the kernel has on eth0, link-local addresses left out. */
+export async function addressesOf({ processId }: Pick<RunningNetworkPod, 'processId'>): Promise<readonly string[]> {
+  const args = ['-t', `${processId}`, '-n', 'ip', '-json', 'address', 'show', 'dev', 'eth0'];
+  const { stdout } = await execute('nsenter', args);
+  const [link] = JSON.parse(stdout) as readonly {
+    addr_info: readonly { local: string; prefixlen: number; scope: string }[];
+  }[];
+  return (link?.addr_info ?? [])
+    .filter(({ scope }) => scope === 'global')
+    .map(({ local, prefixlen }) => `${local}/${prefixlen}`);
+}
+
+/** Whether one pod reaches an address. */
+export async function reaches({ processId }: Pick<RunningNetworkPod, 'processId'>, address: string): Promise<boolean> {
+  const program = address.includes(':') ? 'ping6' : 'ping';
+  const args = ['-t', `${processId}`, '-n', 'busybox', program, '-c', '1', '-W', '5', address.replace(/\/.*/, '')];
+  return await execute('nsenter', args).then(
+    () => true,
+    () => false,
+  );
+}
