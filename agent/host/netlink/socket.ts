@@ -43,7 +43,7 @@ export interface NetlinkSocket {
    * keep the kernel from carrying out those behind it. A listing must be alone.
    * @param signal - gives up before the requests are sent; what the kernel was given is always waited for
    * @throws HoldfastError HOST_FAILURE when the kernel's answers are lost or damaged: what it did is not known then;
-   *   UNAVAILABLE when too many requests wait
+   *   UNAVAILABLE when too many requests wait, or when what is listed changes all the time
    */
   ask(requests: readonly Request[], signal: AbortSignal): Promise<readonly Answer[]>;
   /** Waits for what was sent. Nothing may be asked any more. */
@@ -163,6 +163,13 @@ export async function openNetlinkSocket(namespace: NetworkNamespace): Promise<Ne
     }
   };
 
+  /** What is left of answers that could not be used; a listing that is not read to its end keeps the next from beginning. */
+  const drain = async (): Promise<void> => {
+    for (let parts = 0; parts < MAX_LISTING_BYTES / RECEIVE_BYTES; parts += 1) {
+      if ((await WORKERS.run(() => libc.receiveAside(fd, buffer))) === -EAGAIN) return;
+    }
+  };
+
   const exchange = async (
     requests: readonly Request[],
     isListing: boolean,
@@ -186,7 +193,12 @@ export async function openNetlinkSocket(namespace: NetworkNamespace): Promise<Ne
     do sent = await WORKERS.run(() => libc.sendAside(fd, data), signal);
     while (sent === -EINTR);
     if (sent < 0) throw failed('requests cannot be sent to the kernel', sent);
-    await collect(pending, isListing);
+    try {
+      await collect(pending, isListing);
+    } catch (error) {
+      await drain();
+      throw error;
+    }
     return [...pending.values()];
   };
 
@@ -196,7 +208,7 @@ export async function openNetlinkSocket(namespace: NetworkNamespace): Promise<Ne
       if (answers.every(({ isInterrupted }) => !isInterrupted)) return answers;
     }
     throw new HoldfastError(
-      'HOST_FAILURE',
+      'UNAVAILABLE',
       `the kernel's listing changed ${LISTING_TRIES} times while it was read; try again when the host is calmer`,
     );
   };
