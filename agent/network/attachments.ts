@@ -36,6 +36,8 @@ export interface AttachmentsParts {
   /** The pool of networks that name none. */
   readonly defaultPool: string | undefined;
   readonly logger: Logger;
+  /** For crash tests. */
+  readonly reach: (point: string) => Promise<void>;
 }
 
 export class Attachments implements CniHandler {
@@ -67,7 +69,7 @@ export class Attachments implements CniHandler {
 
   /** Takes the sandbox off the network, whatever of it there is. */
   async detach(id: AttachmentId, signal: AbortSignal): Promise<void> {
-    const { leases, links } = this.#parts;
+    const { leases, links, reach } = this.#parts;
     await this.#locked(
       id,
       async () => {
@@ -75,7 +77,9 @@ export class Attachments implements CniHandler {
         const cleanUp = AbortSignal.timeout(CLEAN_UP_MS);
         const hostName = hostNameOf(id);
         await links.quiesce(hostName, cleanUp);
+        await reach('network.del.silenced');
         await release(leases, id, cleanUp);
+        await reach('network.del.released');
         this.#removeLater(hostName);
       },
       signal,
@@ -172,6 +176,7 @@ export class Attachments implements CniHandler {
     signal: AbortSignal,
   ): Promise<Attached> {
     const { dataPlane } = config;
+    await this.#parts.reach('network.add.granted');
     const answer = {
       ...describeGrants(dataPlane.mode, grants, pool.routes),
       ...(config.dns === undefined ? {} : { dns: config.dns }),
@@ -180,6 +185,7 @@ export class Attachments implements CniHandler {
     try {
       const link = await this.#parts.links.attach(netns, planLink(id, dataPlane, grants, pool.routes), signal);
       const { mtu } = link;
+      await this.#parts.reach('network.add.joined');
       return {
         interfaces: [
           { name: link.hostName, mac: link.hostMac, mtu },

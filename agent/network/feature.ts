@@ -3,6 +3,7 @@
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { describeError } from '../../lib/errors.ts';
+import type { Failpoint } from '../../lib/failpoint.ts';
 import type { PodSource } from '../cluster/pod-source.ts';
 import type { NamespaceUse } from '../host/network/namespace-users.ts';
 import type { Feature } from '../lifecycle/feature.ts';
@@ -50,6 +51,8 @@ export interface NetworkParts {
   /** Milliseconds on a clock that is never set. */
   readonly monotonic: () => number;
   readonly options: NetworkOptions;
+  /** For crash tests. */
+  readonly failpoint?: Failpoint;
 }
 
 export interface Network extends Feature {
@@ -60,7 +63,16 @@ export interface Network extends Feature {
 }
 
 /** Builds the feature over its store; nothing is touched before somebody asks or `reconcile` looks. */
-export function createNetwork({ store, host, now, registry, audit, options, ...parts }: NetworkParts): Network {
+export function createNetwork({
+  store,
+  host,
+  now,
+  registry,
+  audit,
+  options,
+  failpoint,
+  ...parts
+}: NetworkParts): Network {
   const { links, ensureMasquerade, runtime, lookAtNamespaces, podSource, logger, monotonic } = parts;
   const metrics = createNetworkMetrics(registry);
   const leases: LeaseContext = {
@@ -77,7 +89,14 @@ export function createNetwork({ store, host, now, registry, audit, options, ...p
     },
   };
   const owners = new Owners(options.owners);
-  const attachments = new Attachments({ leases, links, owners, defaultPool: options.defaultPool, logger });
+  const attachments = new Attachments({
+    leases,
+    links,
+    owners,
+    defaultPool: options.defaultPool,
+    logger,
+    reach: async (point) => failpoint?.(point),
+  });
   const collector = new Collector({
     leases,
     links,

@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import type { Registry as MetricsRegistry } from 'prom-client';
 import { describeError } from '../../lib/errors.ts';
+import { failpointFromEnvironment } from '../../lib/failpoint.ts';
 import { type CniServer, serveCni } from '../api/cni-server.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import { createPodLinks } from '../host/network/create-pod-links.ts';
@@ -87,6 +88,7 @@ export async function buildNetwork(
     path: join(config.paths.state, 'audit', 'addresses.jsonl'),
     onProblem: (error) => logger.warn({ error: describeError(error) }, 'audit of addresses'),
   });
+  const failpoint = failpointFromEnvironment(process.env);
   const leases = new EmbeddedLeaseStore(store);
   const links = await createPodLinks();
   const feature = createNetwork({
@@ -103,6 +105,7 @@ export async function buildNetwork(
     now: Date.now,
     monotonic: () => performance.now(),
     options,
+    ...(failpoint && { failpoint }),
   });
   let server: CniServer | undefined;
   return {

@@ -1,7 +1,15 @@
 // Pods keep their addresses, on a real runtime with the real plugin: over restarts of everything that can be restarted.
 import t from 'tap';
 import { NEEDS_ROOT } from '../lifecycle/harness.ts';
-import { addressesOf, type NetworkNode, networkPod, reaches, run, startNetworkNode } from './network-node.ts';
+import {
+  addressesOf,
+  assertAgree,
+  networkPod,
+  reaches,
+  run,
+  startNetworkNode,
+  stopAndRemove,
+} from './network-node.ts';
 
 const SUBNET = `198.19.${process.pid % 256}`;
 const NETWORK = {
@@ -17,11 +25,6 @@ const NETWORK = {
   collectAfter: '1s',
 };
 
-async function stopAndRemove({ kubelet }: NetworkNode, sandboxId: string): Promise<void> {
-  await kubelet.stopPodSandbox(sandboxId);
-  await kubelet.removePodSandbox(sandboxId);
-}
-
 t.test('addresses of pods', { skip: NEEDS_ROOT }, async (t) => {
   const node = await startNetworkNode(t, { network: NETWORK });
 
@@ -32,7 +35,9 @@ t.test('addresses of pods', { skip: NEEDS_ROOT }, async (t) => {
     t.match(first[1] ?? '', /^fd00:19::[0-9a-f]+\/64$/);
     t.notSame(first, second);
     for (const address of [`${SUBNET}.1`, 'fd00:19::1', ...second]) t.ok(await reaches(one, address), address);
+    await assertAgree(t, node, [one, other]);
     for (const { sandboxId } of [one, other]) await stopAndRemove(node, sandboxId);
+    await assertAgree(t, node, []);
   });
 
   await t.test('ip: keep has the same after its sandbox, its agent and its pod were made anew', async (t) => {
@@ -51,7 +56,9 @@ t.test('addresses of pods', { skip: NEEDS_ROOT }, async (t) => {
     const again = await run(node, networkPod({ 'holdfast.dev/ip': 'keep' }, { name: 'db-0' }));
     t.strictSame(await addressesOf(again), addresses, 'with another UID');
     t.ok(await reaches(stranger, addresses[0] ?? ''));
+    await assertAgree(t, node, [stranger, again]);
     for (const { sandboxId } of [stranger, again]) await stopAndRemove(node, sandboxId);
+    await assertAgree(t, node, []);
   });
 
   await t.test('ip: app draws from the reserve of the app', async (t) => {

@@ -9,8 +9,9 @@ import type { Test } from 'tap';
 import type { PodDescription } from '../../../agent/cli/quickstart/pod-requests.ts';
 import { bytes, milliCpu } from '../../../agent/model/quantity.ts';
 import { callUnary, connectUnix } from '../../../lib/grpc-client.ts';
+import { Admin, ListAddressesRequestSchema } from '../../../proto/gen/holdfast/admin/v1/admin_pb.ts';
 import { RuntimeService, StatusRequestSchema } from '../../../proto/gen/wire/cri/v1/cri_pb.ts';
-import { PATIENCE_MS, startNode, type TestNode, until } from '../lifecycle/harness.ts';
+import { PATIENCE_MS, settles, startNode, type TestNode, until } from '../lifecycle/harness.ts';
 import { ensureRunning, ensureSandbox, somePod } from '../lifecycle/pods.ts';
 
 const execute = promisify(execFile);
@@ -89,6 +90,11 @@ export async function run({ kubelet, direct }: NetworkNode, pod: PodDescription)
   return { sandboxId: running.sandboxId, containerId, processId: await direct.processId(containerId) };
 }
 
+export async function stopAndRemove({ kubelet }: NetworkNode, sandboxId: string): Promise<void> {
+  await kubelet.stopPodSandbox(sandboxId);
+  await kubelet.removePodSandbox(sandboxId);
+}
+
 /** What the kernel has on eth0, link-local addresses left out. */
 export async function addressesOf({ processId }: Pick<RunningNetworkPod, 'processId'>): Promise<readonly string[]> {
   const args = ['-t', `${processId}`, '-n', 'ip', '-json', 'address', 'show', 'dev', 'eth0'];
@@ -108,5 +114,37 @@ export async function reaches({ processId }: Pick<RunningNetworkPod, 'processId'
   return await execute('nsenter', args).then(
     () => true,
     () => false,
+  );
+}
+
+/** Addresses that the agent says sandboxes have, without prefix lengths. */
+async function heldAddresses({ agentSocket }: NetworkNode): Promise<readonly string[]> {
+  const client = connectUnix(agentSocket);
+  try {
+    const request = create(ListAddressesRequestSchema);
+    const { addresses } = await callUnary(client, Admin.method.listAddresses, request, { timeoutMs: PATIENCE_MS });
+    return addresses.filter(({ state }) => state === 'held').map(({ address }) => address);
+  } finally {
+    client.close();
+  }
+}
+
+/** The host's ends of pods' interfaces. */
+async function hostEnds({ bridge }: NetworkNode): Promise<readonly string[]> {
+  const { stdout } = await execute('ip', ['-json', 'link', 'show', 'master', bridge]);
+  return (JSON.parse(stdout) as readonly { ifname: string }[]).map(({ ifname }) => ifname);
+}
+
+/** Whether kernel, store and runtime tell the same: these pods have addresses, and nobody else has anything. */
+export async function assertAgree(t: Test, node: NetworkNode, running: readonly RunningNetworkPod[]): Promise<void> {
+  const observed = (await Promise.all(running.map(addressesOf))).flat().map((each) => each.replace(/\/.*/, ''));
+  await settles(t, 'the addresses on record are those of the pods', observed.toSorted(), async () =>
+    (await heldAddresses(node)).toSorted(),
+  );
+  await settles(
+    t,
+    'each pod has its interface on the bridge, and nobody else',
+    running.length,
+    async () => (await hostEnds(node)).length,
   );
 }
