@@ -30,8 +30,8 @@ export function recordCniCalls(registry: Registry): (call: FinishedCniCall) => v
     registers: [registry],
   });
   return (call) => {
-    const command = call.command ?? 'unknown';
-    calls.inc({ command, code: String(call.code) });
-    seconds.observe({ command }, call.seconds);
+    calls.inc({ command: call.command ?? 'unknown', code: String(call.code) });
+    // What could not be read took no time of interest.
+    if (call.command !== undefined) seconds.observe({ command: call.command }, call.seconds);
   };
 }

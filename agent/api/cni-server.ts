@@ -2,6 +2,7 @@
 // that only begins to speak.
 import net from 'node:net';
 import type { Registry } from 'prom-client';
+import { acceptErrors } from '../../lib/accept-errors.ts';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 import { listenUnix } from '../../lib/unix-socket.ts';
 import { type Logger, rateLimitedWarnings } from '../log.ts';
@@ -64,9 +65,8 @@ export async function serveCni(options: CniServerOptions): Promise<CniServer> {
   const server = net.createServer((socket) => calls.accept(socket));
   // Those beyond the calls are told so; beyond that, no descriptor is spent on them.
   server.maxConnections = limits.mostCalls * 2;
-  await listenUnix(server, path, ROOT_ONLY, (error) =>
-    logger.warn({ err: error, path }, 'a connection could not be accepted'),
-  );
+  const onError = acceptErrors(path, (text) => logger.warn(text));
+  await listenUnix(server, path, ROOT_ONLY, onError);
   return {
     close: async (graceMs) => {
       const closed = new Promise((resolve) => server.close(resolve));

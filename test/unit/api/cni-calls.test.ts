@@ -63,7 +63,7 @@ t.test('what a collection could not free is reported all at once', async (t) => 
 t.test('whoever gives up because it was told to says why it was told', async (t) => {
   const controller = new AbortController();
   const gaveUp = Object.assign(new Error('aborted'), { name: 'AbortError' });
-  t.match(await outcome('ADD', gaveUp, controller.signal), { code: 103 }, 'nobody told it');
+  t.match(await outcome('ADD', gaveUp, controller.signal), { code: 103, details: 'aborted' }, 'nobody told it');
   controller.abort(new HoldfastError('DEADLINE', 'not done in time'));
   t.match(await outcome('ADD', gaveUp, controller.signal), { code: 11, msg: /DEADLINE: not done in time/ });
   const other = new HoldfastError('HOST_FAILURE', 'netlink');
