@@ -35,7 +35,7 @@ export interface CniLimits {
 }
 
 /** Call and unwinding together are shorter than the 100 s after which the executable gives up by itself. */
-export const CNI_LIMITS: CniLimits = { mostCalls: 256, sendMs: 10_000, callMs: 90_000, unwindMs: 5_000 };
+export const CNI_LIMITS: CniLimits = { mostCalls: 512, sendMs: 10_000, callMs: 90_000, unwindMs: 5_000 };
 
 export interface CniServerOptions {
   /** Of the socket; root alone may connect. */
