@@ -1,5 +1,5 @@
-// Clients for unix sockets and TCP; unary and server-streaming calls of grpc-js as promises: cancelled by an AbortSignal,
-// always with a deadline.
+// Clients for unix sockets and TCP; unary and streaming calls of grpc-js as promises: cancelled by an AbortSignal, always
+// with a deadline.
 import { isIP } from 'node:net';
 import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import type { DescMethod, MessageShape } from '@bufbuild/protobuf';
@@ -35,12 +35,19 @@ export interface ClientTls {
 const KEEPALIVE_MS = 30_000;
 const KEEPALIVE_TIMEOUT_MS = 10_000;
 
+/** Milliseconds between attempts to connect: between the first two, and at most. */
+export interface ReconnectPauses {
+  readonly firstMs: number;
+  readonly mostMs: number;
+}
+
 /**
  * A client for `HOST:PORT`; it connects at the first call and again whenever it has to.
  * @param tls - undefined: without TLS, for this host alone
+ * @param pauses - undefined: those of gRPC, 1 s and 2 min
  * @throws Error of OpenSSL when the certificates cannot be used
  */
-export function connectTcp(address: string, tls: ClientTls | undefined): Client {
+export function connectTcp(address: string, tls: ClientTls | undefined, pauses?: ReconnectPauses): Client {
   const identity = tls === undefined ? undefined : expectedIdentity(address, tls.serverName);
   const verify = identity === undefined ? {} : { checkServerIdentity: identity.check };
   const security =
@@ -50,6 +57,9 @@ export function connectTcp(address: string, tls: ClientTls | undefined): Client 
     'grpc.keepalive_time_ms': KEEPALIVE_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
     'grpc.use_local_subchannel_pool': 1,
+    ...(pauses === undefined
+      ? {}
+      : { 'grpc.initial_reconnect_backoff_ms': pauses.firstMs, 'grpc.max_reconnect_backoff_ms': pauses.mostMs }),
     ...(identity === undefined ? {} : { 'grpc.ssl_target_name_override': identity.sni }),
   });
 }
@@ -65,6 +75,12 @@ function expectedIdentity(address: string, serverName: string | undefined) {
     sni: isIP(expected) === 0 ? expected : 'unnamed.invalid',
     check: (_sent: string, certificate: PeerCertificate) => checkServerIdentity(expected, certificate),
   };
+}
+
+function metadataOf(options: CallOptions): Metadata {
+  const metadata = new Metadata();
+  for (const [key, value] of Object.entries(options.metadata ?? {})) metadata.set(key, value);
+  return metadata;
 }
 
 /**
@@ -83,14 +99,12 @@ export function callUnary<Method extends DescMethod & { readonly methodKind: 'un
       reject(options.signal.reason);
       return;
     }
-    const metadata = new Metadata();
-    for (const [key, value] of Object.entries(options.metadata ?? {})) metadata.set(key, value);
     const call = client.makeUnaryRequest(
       definition.path,
       definition.requestSerialize,
       definition.responseDeserialize,
       request,
-      metadata,
+      metadataOf(options),
       { deadline: Date.now() + options.timeoutMs },
       (error, response) => {
         options.signal?.removeEventListener('abort', cancel);
@@ -129,6 +143,40 @@ export async function* callServerStream<Method extends DescMethod & { readonly m
     options.signal?.removeEventListener('abort', cancel);
     call.cancel();
   }
+}
+
+/**
+ * Opens a stream in both directions for one message, takes the first answer and lets the stream end.
+ * @throws as {@link callUnary}; HoldfastError UNAVAILABLE when the stream ends without an answer
+ */
+export function callStreamOnce<Method extends DescMethod & { readonly methodKind: 'bidi_streaming' }>(
+  client: Client,
+  method: Method,
+  request: MessageShape<Method['input']>,
+  options: CallOptions,
+): Promise<MessageShape<Method['output']>> {
+  const definition = methodDefinition(method, options.servicePath);
+  return new Promise((resolve, reject) => {
+    if (options.signal?.aborted === true) {
+      reject(options.signal.reason);
+      return;
+    }
+    const call = client.makeBidiStreamRequest(
+      definition.path,
+      definition.requestSerialize,
+      definition.responseDeserialize,
+      metadataOf(options),
+      { deadline: Date.now() + options.timeoutMs },
+    );
+    const cancel = (): void => call.cancel();
+    options.signal?.addEventListener('abort', cancel, { once: true });
+    // What comes after the first of these changes nothing: a promise is settled once.
+    call.on('data', resolve);
+    call.on('error', (error) => reject(options.signal?.aborted === true ? options.signal.reason : error));
+    call.on('end', () => reject(new HoldfastError('UNAVAILABLE', `${definition.path} ended without an answer`)));
+    call.on('close', () => options.signal?.removeEventListener('abort', cancel));
+    call.end(request);
+  });
 }
 
 /** Narrows to an error that came over gRPC, optionally with one of the given statuses. */

@@ -17,13 +17,7 @@ const WANTED = {
     runc: 'runc',
     ip: 'iproute2',
   },
-  tests: {
-    'lstopo-no-graphics': 'hwloc-nox',
-    bzip2: 'bzip2',
-    openssl: 'openssl',
-    nft: 'nftables',
-    '/usr/lib/cni/loopback': 'containernetworking-plugins',
-  },
+  tests: { 'lstopo-no-graphics': 'hwloc-nox', bzip2: 'bzip2', openssl: 'openssl', etcd: 'etcd-server' },
   vm: {
     'qemu-system-x86_64': 'qemu-system-x86',
     'qemu-img': 'qemu-utils',
@@ -31,7 +25,6 @@ const WANTED = {
     'mkfs.ext4': 'e2fsprogs',
   },
   kube: {
-    etcd: 'etcd-server',
     '/usr/lib/go-1.19/bin/go': 'golang-1.19-go',
     '/usr/share/gocode/src/github.com/modern-go/reflect2/reflect2.go': 'golang-github-modern-go-reflect2-dev',
     'dpkg-source': 'dpkg-dev',

@@ -1,0 +1,157 @@
+// A cluster of etcd whose members are killed, stopped and away: what was said to be done is done, nothing is done twice, and
+// every call ends in time.
+import t, { type Test } from 'tap';
+import { EtcdLeaseStore } from '../../../agent/network/etcd-lease-store.ts';
+import { ABSENT, type LeaseStore, type StoreKey, storeKey } from '../../../agent/network/lease-store.ts';
+import { HoldfastError } from '../../../lib/errors.ts';
+import { connectEtcd, type EtcdCluster, startEtcd } from '../../support/etcd.ts';
+import { entries } from './lease-store-contract.ts';
+
+const never = new AbortController().signal;
+
+t.setTimeout(300_000);
+
+function openStore(t: Test, urls: readonly string[], options: Parameters<typeof connectEtcd>[2] = {}): LeaseStore {
+  const { keyValues, connection } = connectEtcd(t, urls, options);
+  return new EtcdLeaseStore({ keyValues, fence: undefined, close: () => connection.close() });
+}
+
+type Outcome = 'done' | 'conflict' | 'unknown';
+
+async function outcomeOf(committing: Promise<'done' | 'conflict'>): Promise<Outcome> {
+  try {
+    return await committing;
+  } catch (error) {
+    if (error instanceof HoldfastError && error.code === 'UNAVAILABLE') return 'unknown';
+    throw error;
+  }
+}
+
+async function valueOf(store: LeaseStore, key: StoreKey): Promise<number> {
+  return Number((await store.read([key], never)).get(key)?.value ?? '0');
+}
+
+/** A counter and one record per increment, changed together, until so many are known to be done. */
+async function countUntil(store: LeaseStore, worker: string, wanted: number): Promise<ReadonlyMap<number, Outcome>> {
+  const counter = storeKey('counters', worker);
+  const outcomes = new Map<number, Outcome>();
+  let done = 0;
+  for (let attempt = 0; done < wanted; attempt += 1) {
+    let entry: Awaited<ReturnType<LeaseStore['read']>>;
+    try {
+      entry = await store.read([counter], never);
+    } catch (error) {
+      if (error instanceof HoldfastError && error.code === 'UNAVAILABLE') continue;
+      throw error;
+    }
+    const now = entry.get(counter);
+    const expect = new Map([[counter, now?.version ?? ABSENT]]);
+    const write = entries({
+      [counter]: String(Number(now?.value ?? '0') + 1),
+      [storeKey('made', worker, String(attempt))]: '1',
+    });
+    const outcome = await outcomeOf(store.commit({ expect, write }, never));
+    outcomes.set(attempt, outcome);
+    if (outcome === 'done') done += 1;
+  }
+  return outcomes;
+}
+
+/** The counter and the records agree with each other and with what was said. */
+async function checkCount(t: Test, store: LeaseStore, worker: string, outcomes: ReadonlyMap<number, Outcome>) {
+  const made = new Set(
+    (await store.list(`made/${worker}`, { limit: 10_000 }, never)).map(({ key }) => Number(key.split('/').at(-1))),
+  );
+  const said = (wanted: Outcome) =>
+    [...outcomes].filter(([, outcome]) => outcome === wanted).map(([attempt]) => attempt);
+  t.strictSame(
+    said('done').filter((attempt) => !made.has(attempt)),
+    [],
+    'all that is done is there',
+  );
+  t.strictSame(
+    said('conflict').filter((attempt) => made.has(attempt)),
+    [],
+    'no conflict has changed anything',
+  );
+  t.equal(await valueOf(store, storeKey('counters', worker)), made.size, 'nothing was done twice');
+  t.comment(
+    `${worker}: ${said('done').length} done, ${said('conflict').length} in conflict, ${said('unknown').length} unknown`,
+  );
+}
+
+async function startThree(t: Test): Promise<EtcdCluster> {
+  return await startEtcd(t, { members: 3 });
+}
+
+t.test('members that are killed and started again in the middle of changes', async (t) => {
+  const { urls, members } = await startThree(t);
+  const store = openStore(t, urls);
+  const workers = ['a', 'b', 'c', 'd'];
+  const counting = Promise.all(workers.map((worker) => countUntil(store, worker, 150)));
+  for (const [index, member] of members.entries()) {
+    const seen = await valueOf(store, storeKey('counters', 'a'));
+    while ((await valueOf(store, storeKey('counters', 'a'))) < seen + 20);
+    await member.kill('SIGKILL');
+    const worker = storeKey('counters', workers[index] as string);
+    const before = await valueOf(store, worker);
+    while ((await valueOf(store, worker)) < before + 10);
+    await member.start();
+  }
+  const outcomes = await counting;
+  for (const [index, worker] of workers.entries()) {
+    await checkCount(t, store, worker, outcomes[index] ?? new Map());
+  }
+});
+
+t.test('a member that hangs is passed over; a change that it may have taken is not sent again', async (t) => {
+  const { urls, members } = await startThree(t);
+  const [first] = members;
+  if (first === undefined) throw new Error('no members');
+  const store = openStore(t, urls, { attemptMs: 500 });
+  const key = storeKey('a', 'b');
+  const change = { expect: new Map(), write: new Map([[key, '1']]) };
+  t.equal(await store.commit(change, never), 'done', 'by the first member');
+  process.kill(first.pid() as number, 'SIGSTOP');
+  await t.rejects(store.commit(change, never), { code: 'UNAVAILABLE', message: /it is not known whether/ });
+  t.equal(await store.commit(change, never), 'done', 'by another one');
+  const reading = openStore(t, urls, { attemptMs: 500 });
+  t.equal((await reading.read([key], never)).get(key)?.value, '1', 'a reader that begins with it goes on to another');
+  process.kill(first.pid() as number, 'SIGCONT');
+  const enough = new AbortController();
+  const given = reading.read([key], enough.signal);
+  enough.abort(new Error('enough'));
+  await t.rejects(given, { message: 'enough' });
+});
+
+t.test('without a majority nothing is done, and everything ends in time', async (t) => {
+  const { urls, members } = await startThree(t);
+  const store = openStore(t, urls, { timeoutMs: 3000, attemptMs: 1000 });
+  const key = storeKey('a', 'b');
+  await store.commit({ expect: new Map(), write: new Map([[key, '1']]) }, never);
+  const { version = ABSENT } = (await store.read([key], never)).get(key) ?? {};
+  for (const member of members.slice(1)) await member.kill('SIGKILL');
+  await t.rejects(store.read([key], never), { code: 'UNAVAILABLE' });
+  const outcome = await outcomeOf(
+    store.commit({ expect: new Map([[key, version]]), write: new Map([[key, '2']]) }, never),
+  );
+  t.equal(outcome, 'unknown');
+  await members[0]?.kill('SIGKILL');
+  await t.rejects(store.list('a', { limit: 1 }, never), { code: 'UNAVAILABLE', message: /ECONNREFUSED/ });
+  const away = store.commit({ expect: new Map(), write: new Map([[key, '3']]) }, never);
+  await t.rejects(away, { code: 'UNAVAILABLE', message: /127\.0\.0\.1.*ECONNREFUSED/ });
+  await Promise.all(members.map((member) => member.start()));
+  t.not((await store.read([key], never)).get(key)?.value, '3', 'what was never sent was not done');
+});
+
+t.test('endpoints of two clusters are refused before anything is changed', async (t) => {
+  const [one, other] = [await startEtcd(t, { members: 1 }), await startEtcd(t, { members: 1 })];
+  const key = storeKey('a', 'b');
+  const write = { expect: new Map(), write: new Map([[key, '1']]) };
+  const store = openStore(t, [...one.urls, ...other.urls], { attemptMs: 500 });
+  t.equal(await store.commit(write, never), 'done');
+  await one.members[0]?.kill('SIGKILL');
+  await t.rejects(store.commit(write, never), { code: 'INVALID_CONFIG', message: /another cluster/ });
+  await t.rejects(store.read([key], never), { code: 'INVALID_CONFIG', message: /another cluster/ });
+  t.equal((await openStore(t, other.urls).read([key], never)).size, 0);
+});
