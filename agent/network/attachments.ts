@@ -90,7 +90,7 @@ export class Attachments implements CniHandler {
     const { leases, links } = this.#parts;
     const record = await findAttachment(leases, id, signal);
     if (record === undefined) {
-      throw new HoldfastError('NOT_FOUND', `sandbox ${id.containerId} has no address in network ${id.network}`);
+      throw new HoldfastError('PRECONDITION', `sandbox ${id.containerId} has no address in network ${id.network}`);
     }
     const { grants, pool } = record;
     const { addresses } = describeGrants(record.mode, grants, pool.routes);
