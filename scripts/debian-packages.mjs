@@ -17,7 +17,14 @@ const WANTED = {
     runc: 'runc',
     ip: 'iproute2',
   },
-  tests: { 'lstopo-no-graphics': 'hwloc-nox', bzip2: 'bzip2', openssl: 'openssl', etcd: 'etcd-server' },
+  tests: {
+    'lstopo-no-graphics': 'hwloc-nox',
+    bzip2: 'bzip2',
+    openssl: 'openssl',
+    etcd: 'etcd-server',
+    nft: 'nftables',
+    '/usr/lib/cni/loopback': 'containernetworking-plugins',
+  },
   vm: {
     'qemu-system-x86_64': 'qemu-system-x86',
     'qemu-img': 'qemu-utils',
