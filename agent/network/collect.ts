@@ -10,7 +10,7 @@ import { expire } from './expire.ts';
 import { findLeaks, inQuestion, isAbandoned, type Presence, Suspects } from './leaks.ts';
 import type { LeaseContext } from './lease-context.ts';
 import { type ListedAttachment, listAttachments } from './list-attachments.ts';
-import { HOST_PREFIX, hostNameOf } from './plan-link.ts';
+import { HOST_PREFIX, hostNameOf, isHostName } from './plan-link.ts';
 import type { PodLinks } from './pod-links.ts';
 
 export interface CollectorParts {
@@ -27,15 +27,28 @@ export interface CollectorParts {
   readonly monotonic: () => number;
 }
 
+/** At the last look. */
+export interface Seen {
+  readonly attachments: number;
+  /** Of those, the ones whose sandbox the runtime does not know. */
+  readonly questioned: number;
+}
+
 export class Collector {
   readonly #parts: CollectorParts;
   readonly #suspects: Suspects;
   readonly #suspectLinks: Suspects;
+  #seen: Seen | undefined;
 
   constructor(parts: CollectorParts) {
     this.#parts = parts;
     this.#suspects = new Suspects(parts.graceMs);
     this.#suspectLinks = new Suspects(parts.graceMs);
+  }
+
+  /** undefined before the first look. */
+  get seen(): Seen | undefined {
+    return this.#seen;
   }
 
   async collect(signal: AbortSignal): Promise<void> {
@@ -44,7 +57,9 @@ export class Collector {
     const attachments = await listAttachments(leases, signal);
     const sandboxes = await runtime.listSandboxes(signal);
     const sandboxIds = new Set(sandboxes.map(({ id }) => String(id)));
-    const paths = inQuestion(attachments, sandboxIds).map(({ record }) => record.netns);
+    const questioned = inQuestion(attachments, sandboxIds);
+    this.#seen = { attachments: attachments.length, questioned: questioned.length };
+    const paths = questioned.map(({ record }) => record.netns);
     const presence: Presence = { sandboxIds, ...(await lookAtNamespaces([...new Set(paths)])) };
     for (const leak of findLeaks(this.#suspects, attachments, presence, monotonic())) await this.#end(leak, signal);
     await this.#removeStrayLinks(signal);
@@ -77,7 +92,7 @@ export class Collector {
     // Before the records: an interface that is made after this look is not judged by it.
     const present = await links.list(HOST_PREFIX, signal);
     const known = new Set((await listAttachments(leases, signal)).map(({ id }) => hostNameOf(id)));
-    const stray = present.filter((name) => !known.has(name));
+    const stray = present.filter((name) => isHostName(name) && !known.has(name));
     for (const name of this.#suspectLinks.look(stray, monotonic())) {
       await links.remove(name, signal);
       onCollected('interface');

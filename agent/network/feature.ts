@@ -20,6 +20,7 @@ import { Owners } from './owners.ts';
 import { mayReleaseEarly, type OwnerRules } from './plan-owner.ts';
 import type { PodLinks } from './pod-links.ts';
 import type { Pool } from './pool.ts';
+import { statusLines } from './status.ts';
 
 export interface NetworkOptions {
   /** No address is in two of them. */
@@ -108,8 +109,16 @@ export function createNetwork({
     graceMs: options.collectAfter,
     onCollected: (what) => metrics.collected.inc({ what }),
   });
+  let masqueradeProblem: string | undefined;
   const masquerade = async (signal: AbortSignal): Promise<void> => {
-    if (await ensureMasquerade(signal)) logger.info({}, 'rules for masquerading put in force');
+    try {
+      if (await ensureMasquerade(signal)) logger.info({}, 'rules for masquerading put in force');
+      masqueradeProblem = undefined;
+    } catch (error) {
+      signal.throwIfAborted();
+      masqueradeProblem = describeError(error);
+      throw error;
+    }
   };
   return {
     name: 'network',
@@ -134,6 +143,7 @@ export function createNetwork({
       await collector.collect(signal);
       await masquerade(signal);
     },
+    status: () => statusLines(options.pools.length, collector.seen, masqueradeProblem),
     cni: attachments,
     admin: createNetworkAdmin(leases, options.defaultPool, audit),
     close: () => attachments.settled(),

@@ -5,8 +5,15 @@ import type { Grant } from './acquire.ts';
 import type { Attached, AttachmentId, DataPlane, ResultRoute } from './cni/request.ts';
 import type { LinkAddress, LinkPlan, LinkRoute } from './pod-links.ts';
 
-/** Of all host ends; what has it and is nobody's is removed. */
+/** Of all host ends. */
 export const HOST_PREFIX = 'hf';
+
+const HOST_NAME = new RegExp(`^${HOST_PREFIX}[0-9a-f]{${15 - HOST_PREFIX.length}}$`);
+
+/** Whether {@link hostNameOf} can have made the name: what is called otherwise is somebody else's. */
+export function isHostName(name: string): boolean {
+  return HOST_NAME.test(name);
+}
 
 /** The name of the host's end: 15 bytes are an interface name's limit (IFNAMSIZ). */
 export function hostNameOf({ network, containerId, ifname }: AttachmentId): string {
