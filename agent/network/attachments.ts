@@ -44,12 +44,24 @@ export class Attachments implements CniHandler {
   readonly #parts: AttachmentsParts;
   readonly #locks = new KeyedMutex();
   readonly #removing = new Set<Promise<void>>();
+  #isOpen = false;
 
   constructor(parts: AttachmentsParts) {
     this.#parts = parts;
   }
 
+  /** Addresses that pods have without a record are known from now on: others may be granted. */
+  open(): void {
+    this.#isOpen = true;
+  }
+
   async add(request: AddRequest, signal: AbortSignal): Promise<Attached> {
+    if (!this.#isOpen) {
+      throw new HoldfastError(
+        'UNAVAILABLE',
+        'the agent has not yet seen which addresses are in use; it is tried again',
+      );
+    }
     const { id, config, pod } = request;
     const pool = this.#poolOf(config.pool);
     const owner = this.#parts.owners.ownerOf(pod);

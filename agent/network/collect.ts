@@ -12,6 +12,7 @@ import type { LeaseContext } from './lease-context.ts';
 import { type ListedAttachment, listAttachments } from './list-attachments.ts';
 import { HOST_PREFIX, hostNameOf, isHostName } from './plan-link.ts';
 import type { PodLinks } from './pod-links.ts';
+import { quarantine } from './quarantine.ts';
 
 export interface CollectorParts {
   readonly leases: LeaseContext;
@@ -26,6 +27,9 @@ export interface CollectorParts {
   /** Milliseconds on a clock that is never set. */
   readonly monotonic: () => number;
 }
+
+/** How long an address stays out of use after it was last seen on an interface without a record. */
+const QUARANTINE_MS = 60 * 60_000;
 
 /** At the last look. */
 export interface Seen {
@@ -62,7 +66,7 @@ export class Collector {
     const paths = questioned.map(({ record }) => record.netns);
     const presence: Presence = { sandboxIds, ...(await lookAtNamespaces([...new Set(paths)])) };
     for (const leak of findLeaks(this.#suspects, attachments, presence, monotonic())) await this.#end(leak, signal);
-    await this.#removeStrayLinks(signal);
+    await this.lookAtStrays(signal);
     while (await expire(leases, signal)) signal.throwIfAborted();
   }
 
@@ -87,13 +91,24 @@ export class Collector {
     logger.warn({ ...id, pod: record.owner.pod, addresses }, 'the addresses of a sandbox that is gone were collected');
   }
 
-  async #removeStrayLinks(signal: AbortSignal): Promise<void> {
+  /**
+   * Interfaces without a record: one that is silent is removed in time; one that speaks is a pod's whose record was lost,
+   * and goes on, and nobody else gets its address.
+   */
+  async lookAtStrays(signal: AbortSignal): Promise<void> {
     const { leases, links, logger, onCollected, monotonic } = this.#parts;
     // Before the records: an interface that is made after this look is not judged by it.
-    const present = await links.list(HOST_PREFIX, signal);
+    const present = (await links.list(HOST_PREFIX, signal)).filter(({ name }) => isHostName(name));
     const known = new Set((await listAttachments(leases, signal)).map(({ id }) => hostNameOf(id)));
-    const stray = present.filter((name) => isHostName(name) && !known.has(name));
-    for (const name of this.#suspectLinks.look(stray, monotonic())) {
+    const stray = present.filter(({ name }) => !known.has(name));
+    for (const { name, addresses } of stray.filter(({ isUp }) => isUp)) {
+      for (const address of addresses) {
+        if (!(await quarantine(leases, address, `interface ${name} has it`, QUARANTINE_MS, signal))) continue;
+        logger.warn({ interface: name, address }, 'a pod has an address without a record; nobody else gets it');
+      }
+    }
+    const silent = stray.filter(({ isUp }) => !isUp).map(({ name }) => name);
+    for (const name of this.#suspectLinks.look(silent, monotonic())) {
       await links.remove(name, signal);
       onCollected('interface');
       logger.warn({ interface: name }, 'an interface that belongs to no sandbox was removed');

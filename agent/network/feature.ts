@@ -134,6 +134,8 @@ export function createNetwork({
       }
     },
     recover: async (signal) => {
+      await collector.lookAtStrays(signal);
+      attachments.open();
       // Pods that are there go on without it, and the next look tries again.
       await masquerade(signal).catch((error: unknown) =>
         logger.warn({ error: describeError(error) }, 'pods cannot go out with the host’s address yet; trying again'),

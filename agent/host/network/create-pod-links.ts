@@ -6,6 +6,8 @@ import { attachLink } from './attach.ts';
 import { checkLink } from './check.ts';
 import { openHostNetwork } from './host-network.ts';
 import { checkInterfaceName, isInterfaceName } from './interface-name.ts';
+import { ipText } from './ip-bytes.ts';
+import { addressesOfAlias } from './link-alias.ts';
 import { decodeLink, listVeths } from './messages/link.ts';
 import type { PodLinks } from './pod-links.ts';
 import { quiesceLink, removeLink } from './remove.ts';
@@ -57,7 +59,9 @@ export async function createPodLinks({ hostNamespace }: PodLinksOptions = {}): P
       }
       const step = { request: listVeths(), failure: "the host's interfaces cannot be listed" };
       const found = (await listAll(host.socket, step, signal)).map(decodeLink);
-      return found.filter(({ kind, name }) => kind === 'veth' && name.startsWith(prefix)).map(({ name }) => name);
+      return found
+        .filter(({ kind, name }) => kind === 'veth' && name.startsWith(prefix))
+        .map(({ name, isUp, alias }) => ({ name, isUp, addresses: addressesOfAlias(alias).map(ipText) }));
     },
     close: () => host.close(),
   };

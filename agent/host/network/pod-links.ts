@@ -50,6 +50,15 @@ export interface Link {
   readonly mtu: number;
 }
 
+/** The host's end of a pair. */
+export interface HostEnd {
+  readonly name: string;
+  /** Not so from {@link PodLinks.quiesce} on: what is behind it cannot speak. */
+  readonly isUp: boolean;
+  /** Behind it, as they were noted when it was made; empty for what somebody else made. */
+  readonly addresses: readonly string[];
+}
+
 /** One thing that is not as it should be, in a sentence. */
 export type LinkProblem = string;
 
@@ -72,8 +81,8 @@ export interface PodLinks {
   /** What differs from the plan. */
   check(netns: string, plan: LinkPlan, signal: AbortSignal): Promise<readonly LinkProblem[]>;
 
-  /** The host's ends that have our prefix, whoever's they are. */
-  list(prefix: string, signal: AbortSignal): Promise<readonly string[]>;
+  /** The host's ends whose names begin so, whoever's they are. */
+  list(prefix: string, signal: AbortSignal): Promise<readonly HostEnd[]>;
 
   /** Closes what is open towards the kernel; the links stay. */
   close(): Promise<void>;

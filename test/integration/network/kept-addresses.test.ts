@@ -1,15 +1,8 @@
 // Pods keep their addresses, on a real runtime with the real plugin: over restarts of everything that can be restarted.
+import { rm } from 'node:fs/promises';
 import t from 'tap';
 import { NEEDS_ROOT } from '../lifecycle/harness.ts';
-import {
-  addressesOf,
-  assertAgree,
-  networkPod,
-  reaches,
-  run,
-  startNetworkNode,
-  stopAndRemove,
-} from './network-node.ts';
+import { addressesOf, assertAgree, networkPod, reaches, run, startNetworkNode, stopAndRemove } from './network-node.ts';
 
 const SUBNET = `198.19.${process.pid % 256}`;
 const NETWORK = {
@@ -83,6 +76,20 @@ t.test('addresses of pods', { skip: NEEDS_ROOT }, async (t) => {
     t.equal((await addressesOf(running)).length, 2);
     await stopAndRemove(node, running.sandboxId);
   });
+
+  await t.test(
+    'after the loss of the whole state no running pod is cut off, and nobody gets its address',
+    async (t) => {
+      const running = await run(node, networkPod({}));
+      const addresses = await addressesOf(running);
+      await node.restartAgent(() => rm(node.stateDirectory, { recursive: true, force: true }));
+      const others = [await run(node, networkPod({})), await run(node, networkPod({}))];
+      for (const other of others) t.notOk((await addressesOf(other)).some((each) => addresses.includes(each)));
+      for (const address of addresses) t.ok(await reaches(others[0] ?? running, address), address);
+      for (const { sandboxId } of [running, ...others]) await stopAndRemove(node, sandboxId);
+      await assertAgree(t, node, []);
+    },
+  );
 
   await t.test('a wrong annotation is refused where the kubelet shows it', async (t) => {
     await t.rejects(run(node, networkPod({ 'holdfast.dev/ip': 'mine' })), /holdfast\.dev\/ip is "mine"/);
