@@ -17,7 +17,7 @@ import {
   type Owner,
   reserveKey,
 } from './records.ts';
-import { type Transaction, transact } from './transaction.ts';
+import { inTurn, type Transaction } from './transaction.ts';
 
 export interface AcquireRequest {
   readonly id: AttachmentId;
@@ -52,7 +52,7 @@ interface Reused {
  *   or when the store cannot be asked
  */
 export async function acquire(context: LeaseContext, request: AcquireRequest, signal: AbortSignal): Promise<Acquired> {
-  const done = await transact(context.store, (transaction) => plan(context, transaction, request, signal), signal);
+  const done = await inTurn(context, (transaction) => plan(context, transaction, request, signal), signal);
   for (const handover of done.handovers) context.onHandover(handover);
   return done.acquired;
 }

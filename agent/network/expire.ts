@@ -5,7 +5,7 @@ import type { Handover, LeaseContext } from './lease-context.ts';
 import { keyParts, type StoreKey } from './lease-store.ts';
 import { withoutAddress } from './plan-reserve.ts';
 import { type AddressRecord, addressKey, expiryKey, FOLDERS, keptKey, reserveKey } from './records.ts';
-import { type Transaction, transact } from './transaction.ts';
+import { inTurn, type Transaction } from './transaction.ts';
 
 /** So many at most in one go; the next look goes on. */
 const AT_ONCE = 64;
@@ -32,7 +32,7 @@ export async function expire(context: LeaseContext, signal: AbortSignal): Promis
   const due = listed.map(({ key }) => readDue(key)).filter((each) => each !== undefined);
   const over = due.filter(({ until }) => until <= context.now());
   for (const each of over) {
-    const handover = await transact(context.store, (transaction) => end(context, transaction, each, signal), signal);
+    const handover = await inTurn(context, (transaction) => end(context, transaction, each, signal), signal);
     if (handover !== undefined) context.onHandover(handover);
   }
   return over.length === AT_ONCE;

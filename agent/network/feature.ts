@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { describeError } from '../../lib/errors.ts';
 import type { Failpoint } from '../../lib/failpoint.ts';
+import { KeyedMutex } from '../../lib/keyed-mutex.ts';
 import type { PodSource } from '../cluster/pod-source.ts';
 import type { NamespaceUse } from '../host/network/namespace-users.ts';
 import type { Feature } from '../lifecycle/feature.ts';
@@ -79,6 +80,7 @@ export function createNetwork({
   const leases: LeaseContext = {
     store,
     host,
+    turns: new KeyedMutex(),
     pools: new Map(options.pools.map((pool) => [pool.name, pool] as const)),
     options: options.leases,
     now,

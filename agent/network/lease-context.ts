@@ -1,4 +1,5 @@
 // What every rule about addresses needs to be carried out.
+import type { KeyedMutex } from '../../lib/keyed-mutex.ts';
 import type { Address } from '../model/address.ts';
 import type { LeaseStore } from './lease-store.ts';
 import type { Pool } from './pool.ts';
@@ -29,6 +30,8 @@ export interface LeaseContext {
   readonly store: LeaseStore;
   /** This host's name among those that share the store. */
   readonly host: string;
+  /** Of this host's changes; see `inTurn`. */
+  readonly turns: KeyedMutex;
   /** By name. */
   readonly pools: ReadonlyMap<string, Pool>;
   readonly options: LeaseOptions;

@@ -8,7 +8,7 @@ import type { LeaseContext } from './lease-context.ts';
 import { withEntry } from './plan-reserve.ts';
 import { familiesOf, type Pool } from './pool.ts';
 import { addressKey, expiryKey, reserveKey } from './records.ts';
-import { transact } from './transaction.ts';
+import { inTurn } from './transaction.ts';
 
 const MOST_RESERVED_AT_ONCE = 16;
 
@@ -35,8 +35,8 @@ export async function reserveFor(
   for (let n = 0; n < count; n += 1) {
     const since = now();
     const until = since + options.reserve.keepFor;
-    const addresses = await transact(
-      context.store,
+    const addresses = await inTurn(
+      context,
       async (transaction) => {
         const key = reserveKey(app, pool.name);
         await transaction.load([key], signal);
@@ -91,8 +91,8 @@ async function takeAll(
  */
 export async function releaseWaiting(context: LeaseContext, text: string, signal: AbortSignal): Promise<void> {
   const { address } = parseAddress(text);
-  const released = await transact(
-    context.store,
+  const released = await inTurn(
+    context,
     async (transaction) => {
       const keys = [...context.pools.keys()].map((pool) => ({ pool, key: addressKey(pool, address) }));
       await transaction.load(

@@ -4,7 +4,7 @@ import type { LeaseContext } from './lease-context.ts';
 import { isTaken, withTaken } from './plan-block.ts';
 import { placeOf, subnetOf } from './pool.ts';
 import { addressKey, blockKey, expiryKey } from './records.ts';
-import { transact } from './transaction.ts';
+import { inTurn } from './transaction.ts';
 
 /**
  * @param why - for people, such as which interface has it
@@ -27,8 +27,8 @@ export async function quarantine(
   const own = addressKey(pool.name, address);
   const place = blockKey(pool.name, formatSubnet(subnet.subnet), block);
   const until = context.now() + forMs;
-  return await transact(
-    context.store,
+  return await inTurn(
+    context,
     async (transaction) => {
       await transaction.load([own, place], signal);
       const there = transaction.get(own)?.state;

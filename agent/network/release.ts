@@ -16,7 +16,7 @@ import {
   type PodKey,
   reserveKey,
 } from './records.ts';
-import { type Transaction, transact } from './transaction.ts';
+import { inTurn, type Transaction } from './transaction.ts';
 
 interface Held {
   readonly address: Address;
@@ -28,7 +28,7 @@ interface Held {
  * @throws HoldfastError UNAVAILABLE when the store cannot be asked
  */
 export async function release(context: LeaseContext, id: AttachmentId, signal: AbortSignal): Promise<void> {
-  const handovers = await transact(context.store, (transaction) => plan(context, transaction, id, signal), signal);
+  const handovers = await inTurn(context, (transaction) => plan(context, transaction, id, signal), signal);
   for (const handover of handovers) context.onHandover(handover);
 }
 

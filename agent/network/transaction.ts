@@ -2,6 +2,7 @@
 // committed, and all is done again when it is not.
 import { setTimeout as delay } from 'node:timers/promises';
 import { HoldfastError } from '../../lib/errors.ts';
+import type { LeaseContext } from './lease-context.ts';
 import { ABSENT, type Entry, type LeaseStore, type StoreKey } from './lease-store.ts';
 import type { RecordKey } from './records.ts';
 
@@ -82,4 +83,16 @@ export async function transact<Result>(
     await delay(Math.random() * Math.min(LONGEST_PAUSE_MS, 2 ** attempt), undefined, { signal });
   }
   throw new HoldfastError('UNAVAILABLE', 'too many others change the same addresses at the same time; try again');
+}
+
+/**
+ * As {@link transact}, after all earlier changes of this host: those of one block would otherwise keep each other from
+ * ever getting done when many pods start at once. Only other hosts can be in the way.
+ */
+export async function inTurn<Result>(
+  { store, turns }: Pick<LeaseContext, 'store' | 'turns'>,
+  work: (transaction: Transaction) => Promise<Result>,
+  signal: AbortSignal,
+): Promise<Result> {
+  return await turns.run('', () => transact(store, work, signal), signal);
 }

@@ -12,6 +12,7 @@ import type { LeaseStore } from '../../../agent/network/lease-store.ts';
 import { type Pool, type PoolSubnet, poolSubnet } from '../../../agent/network/pool.ts';
 import type { Owner } from '../../../agent/network/records.ts';
 import { release } from '../../../agent/network/release.ts';
+import { KeyedMutex } from '../../../lib/keyed-mutex.ts';
 import { inconsistencies } from '../../support/address-consistency.ts';
 import { memoryLeaseStore } from '../../support/memory-lease-store.ts';
 
@@ -49,6 +50,7 @@ function host(
   const told: Handover[] = [];
   return {
     store,
+    turns: new KeyedMutex(),
     host: name,
     pools: new Map(pools.map((pool) => [pool.name, pool] as const)),
     options: { ...OPTIONS, ...options },
