@@ -70,7 +70,8 @@ export class EtcdKeyValues {
       const ask = { what: 'list keys', isRepeatable: true, signal };
       const { kvs, more, header } = await this.#connection.ask(range(request), ask);
       records.push(...kvs.map((stored) => this.#keys.record(stored)));
-      revision = header?.revision ?? 0n;
+      // Of the first page; later answers say the cluster's revision of that later moment.
+      if (revision === 0n) revision = header?.revision ?? 0n;
       after = records.at(-1)?.key;
       if (!more || records.length >= options.limit) return records;
     }

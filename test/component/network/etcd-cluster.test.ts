@@ -27,57 +27,47 @@ async function outcomeOf(committing: Promise<'done' | 'conflict'>): Promise<Outc
   }
 }
 
-async function valueOf(store: LeaseStore, key: StoreKey): Promise<number> {
+async function countOf(store: LeaseStore, key: StoreKey): Promise<number> {
   return Number((await store.read([key], never)).get(key)?.value ?? '0');
 }
 
-/** A counter and one record per increment, changed together, until so many are known to be done. */
-async function countUntil(store: LeaseStore, worker: string, wanted: number): Promise<ReadonlyMap<number, Outcome>> {
-  const counter = storeKey('counters', worker);
-  const outcomes = new Map<number, Outcome>();
-  let done = 0;
-  for (let attempt = 0; done < wanted; attempt += 1) {
-    let entry: Awaited<ReturnType<LeaseStore['read']>>;
+/** Increments a counter and leaves a record of each attempt with it, until so many are known to be done. */
+async function incrementUntil(store: LeaseStore, name: string, writer: string, wanted: number) {
+  const counter = storeKey('counters', name);
+  const outcomes = new Map<StoreKey, Outcome>();
+  for (let attempt = 0, done = 0; done < wanted; attempt += 1) {
+    const record = storeKey('made', name, `${writer}-${attempt}`);
     try {
-      entry = await store.read([counter], never);
+      const now = (await store.read([counter], never)).get(counter);
+      const expect = new Map([[counter, now?.version ?? ABSENT]]);
+      const write = entries({ [counter]: String(Number(now?.value ?? '0') + 1), [record]: '1' });
+      const outcome = await outcomeOf(store.commit({ expect, write }, never));
+      outcomes.set(record, outcome);
+      if (outcome === 'done') done += 1;
     } catch (error) {
-      if (error instanceof HoldfastError && error.code === 'UNAVAILABLE') continue;
-      throw error;
+      if (!(error instanceof HoldfastError && error.code === 'UNAVAILABLE')) throw error;
     }
-    const now = entry.get(counter);
-    const expect = new Map([[counter, now?.version ?? ABSENT]]);
-    const write = entries({
-      [counter]: String(Number(now?.value ?? '0') + 1),
-      [storeKey('made', worker, String(attempt))]: '1',
-    });
-    const outcome = await outcomeOf(store.commit({ expect, write }, never));
-    outcomes.set(attempt, outcome);
-    if (outcome === 'done') done += 1;
   }
   return outcomes;
 }
 
 /** The counter and the records agree with each other and with what was said. */
-async function checkCount(t: Test, store: LeaseStore, worker: string, outcomes: ReadonlyMap<number, Outcome>) {
-  const made = new Set(
-    (await store.list(`made/${worker}`, { limit: 10_000 }, never)).map(({ key }) => Number(key.split('/').at(-1))),
-  );
-  const said = (wanted: Outcome) =>
-    [...outcomes].filter(([, outcome]) => outcome === wanted).map(([attempt]) => attempt);
+async function checkCount(t: Test, store: LeaseStore, name: string, outcomes: ReadonlyMap<StoreKey, Outcome>) {
+  const made = new Set((await store.list(`made/${name}`, { limit: 10_000 }, never)).map(({ key }) => key));
+  const said = (wanted: Outcome) => [...outcomes].filter(([, outcome]) => outcome === wanted).map(([key]) => key);
+  const [done, conflict, unknown] = [said('done'), said('conflict'), said('unknown')];
   t.strictSame(
-    said('done').filter((attempt) => !made.has(attempt)),
+    done.filter((key) => !made.has(key)),
     [],
     'all that is done is there',
   );
   t.strictSame(
-    said('conflict').filter((attempt) => made.has(attempt)),
+    conflict.filter((key) => made.has(key)),
     [],
     'no conflict has changed anything',
   );
-  t.equal(await valueOf(store, storeKey('counters', worker)), made.size, 'nothing was done twice');
-  t.comment(
-    `${worker}: ${said('done').length} done, ${said('conflict').length} in conflict, ${said('unknown').length} unknown`,
-  );
+  t.equal(await countOf(store, storeKey('counters', name)), made.size, 'nothing was done twice');
+  t.comment(`${name}: ${done.length} done, ${conflict.length} in conflict, ${unknown.length} unknown`);
 }
 
 async function startThree(t: Test): Promise<EtcdCluster> {
@@ -87,36 +77,42 @@ async function startThree(t: Test): Promise<EtcdCluster> {
 t.test('members that are killed and started again in the middle of changes', async (t) => {
   const { urls, members } = await startThree(t);
   const store = openStore(t, urls);
-  const workers = ['a', 'b', 'c', 'd'];
-  const counting = Promise.all(workers.map((worker) => countUntil(store, worker, 150)));
+  const names = ['a', 'b'];
+  const counting = Promise.all(
+    names.map(async (name) => {
+      const writers = ['x', 'y'].map((writer) => incrementUntil(store, name, writer, 150));
+      return new Map((await Promise.all(writers)).flatMap((outcomes) => [...outcomes]));
+    }),
+  );
+  const counter = storeKey('counters', 'a');
+  const untilCountIs = async (wanted: number): Promise<void> => {
+    while ((await countOf(store, counter)) < wanted);
+  };
   for (const [index, member] of members.entries()) {
-    const seen = await valueOf(store, storeKey('counters', 'a'));
-    while ((await valueOf(store, storeKey('counters', 'a'))) < seen + 20);
+    await untilCountIs(30 + index * 80);
     await member.kill('SIGKILL');
-    const worker = storeKey('counters', workers[index] as string);
-    const before = await valueOf(store, worker);
-    while ((await valueOf(store, worker)) < before + 10);
+    await untilCountIs(70 + index * 80);
     await member.start();
   }
   const outcomes = await counting;
-  for (const [index, worker] of workers.entries()) {
-    await checkCount(t, store, worker, outcomes[index] ?? new Map());
-  }
+  for (const [index, name] of names.entries()) await checkCount(t, store, name, outcomes[index] ?? new Map());
 });
 
 t.test('a member that hangs is passed over; a change that it may have taken is not sent again', async (t) => {
   const { urls, members } = await startThree(t);
   const [first] = members;
   if (first === undefined) throw new Error('no members');
-  const store = openStore(t, urls, { attemptMs: 500 });
+  const times = { attemptMs: 500, timeoutMs: 30_000 };
+  const store = openStore(t, urls, times);
   const key = storeKey('a', 'b');
   const change = { expect: new Map(), write: new Map([[key, '1']]) };
   t.equal(await store.commit(change, never), 'done', 'by the first member');
   process.kill(first.pid() as number, 'SIGSTOP');
   await t.rejects(store.commit(change, never), { code: 'UNAVAILABLE', message: /it is not known whether/ });
-  t.equal(await store.commit(change, never), 'done', 'by another one');
-  const reading = openStore(t, urls, { attemptMs: 500 });
+  // It may have been the leader: the others then choose one, which reads wait for.
+  const reading = openStore(t, urls, times);
   t.equal((await reading.read([key], never)).get(key)?.value, '1', 'a reader that begins with it goes on to another');
+  t.equal(await store.commit(change, never), 'done', 'by another one');
   process.kill(first.pid() as number, 'SIGCONT');
   const enough = new AbortController();
   const given = reading.read([key], enough.signal);
@@ -151,7 +147,8 @@ t.test('endpoints of two clusters are refused before anything is changed', async
   const store = openStore(t, [...one.urls, ...other.urls], { attemptMs: 500 });
   t.equal(await store.commit(write, never), 'done');
   await one.members[0]?.kill('SIGKILL');
-  await t.rejects(store.commit(write, never), { code: 'INVALID_CONFIG', message: /another cluster/ });
+  // A change could still be sent on the connection that is breaking; nobody would know whether it was done.
   await t.rejects(store.read([key], never), { code: 'INVALID_CONFIG', message: /another cluster/ });
+  await t.rejects(store.commit(write, never), { code: 'INVALID_CONFIG', message: /another cluster/ });
   t.equal((await openStore(t, other.urls).read([key], never)).size, 0);
 });
