@@ -1,6 +1,7 @@
 // A cluster of etcd for a test: real members on loopback, with their data in a folder of the test.
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import type { Test } from 'tap';
 import type { Program } from '../../agent/cli/quickstart/program.ts';
 import { EtcdConnection, type EtcdOptions } from '../../agent/cluster/etcd/connection.ts';
@@ -12,6 +13,13 @@ import { boundProgram, flags } from '../kube/cluster/flags.ts';
 import { freePort } from '../kube/cluster/ports.ts';
 import { makeMemoryFolder } from './memory-folder.ts';
 import type { KeyPair } from './test-certificates.ts';
+
+/** The reason to skip a test where there is no etcd. */
+export const NEEDS_ETCD: string | false = (process.env['PATH'] ?? '')
+  .split(delimiter)
+  .some((folder) => existsSync(join(folder, 'etcd')))
+  ? false
+  : 'needs etcd (the Debian package etcd-server)';
 
 export interface EtcdMember extends Program {
   /** For clients. */

@@ -14,6 +14,8 @@ export interface EtcdOptions {
   readonly endpoints: readonly string[];
   /** Reads the certificates' files; called again every few seconds while etcd is used, so that new ones are taken. */
   readonly readTls?: () => Promise<ClientTls>;
+  /** Milliseconds between two looks at the certificates. Default 5000. */
+  readonly readTlsMs?: number;
   /** Told of certificates that cannot be used while the former ones are in force. */
   readonly onProblem: (error: HoldfastError) => void;
   /** Milliseconds for a call in all. Default 5000. */
@@ -38,6 +40,7 @@ export interface AskOptions {
 /** Between two rounds over all members, milliseconds: an election takes about a second. */
 const PAUSE_MS = 100;
 
+const READ_TLS_MS = 5000;
 const DEFAULTS = { timeoutMs: 5000, attemptMs: 2000, connectMs: 1000 } as const;
 
 interface Failure {
@@ -55,7 +58,7 @@ export class EtcdConnection {
   #isClosed = false;
 
   /** @throws HoldfastError INVALID_CONFIG for endpoints that are none, or that need certificates while there are none */
-  constructor({ endpoints, readTls, onProblem, ...times }: EtcdOptions) {
+  constructor({ endpoints, readTls, readTlsMs = READ_TLS_MS, onProblem, ...times }: EtcdOptions) {
     this.#endpoints = endpoints.map((url) => new Endpoint(url));
     this.#times = { ...DEFAULTS, ...times };
     if (endpoints.length === 0) throw new HoldfastError('INVALID_CONFIG', 'etcd needs at least one endpoint');
@@ -66,6 +69,7 @@ export class EtcdConnection {
     if (readTls !== undefined && isTls) {
       this.#tls = new TlsFiles({
         read: readTls,
+        intervalMs: readTlsMs,
         onChanged: (tls) => {
           for (const endpoint of this.#endpoints) if (endpoint.isTls) endpoint.useTls(tls);
         },

@@ -4,11 +4,10 @@ import { describeError, HoldfastError } from '../../../lib/errors.ts';
 import type { ClientTls } from '../../../lib/grpc-client.ts';
 import { unlessAborted } from '../../../lib/keyed-mutex.ts';
 
-/** Milliseconds between two looks at the files. */
-const INTERVAL_MS = 5000;
-
 export interface TlsFilesOptions {
   readonly read: () => Promise<ClientTls>;
+  /** Milliseconds between two looks at the files. */
+  readonly intervalMs: number;
   /** Told of the first ones and of every change. */
   readonly onChanged: (tls: ClientTls) => void;
   /** Told once of each problem with files while the former ones are in force. */
@@ -41,7 +40,7 @@ export class TlsFiles {
    * @throws HoldfastError UNAVAILABLE when there are no certificates yet, with the reason; the signal's reason
    */
   async refresh(timeoutMs: number, signal: AbortSignal): Promise<void> {
-    if (this.#reading === undefined && performance.now() - this.#readAt >= INTERVAL_MS) {
+    if (this.#reading === undefined && performance.now() - this.#readAt >= this.#options.intervalMs) {
       this.#reading = this.#read().finally(() => {
         this.#reading = undefined;
       });

@@ -1,10 +1,11 @@
 // etcd over TLS: certificates of both sides, wrong ones, and ones that are replaced.
 import t from 'tap';
+import { pollUntil } from '../../../agent/cli/quickstart/poll.ts';
 import { EtcdLeaseStore } from '../../../agent/network/etcd-lease-store.ts';
 import { storeKey } from '../../../agent/network/lease-store.ts';
 import { HoldfastError } from '../../../lib/errors.ts';
 import type { ClientTls } from '../../../lib/grpc-client.ts';
-import { connectEtcd, startEtcd } from '../../support/etcd.ts';
+import { connectEtcd, NEEDS_ETCD, startEtcd } from '../../support/etcd.ts';
 import { makeMemoryFolder } from '../../support/memory-folder.ts';
 import { makeAuthority, type TestAuthority } from '../../support/test-certificates.ts';
 
@@ -19,7 +20,7 @@ async function clientTls(of: TestAuthority, trusting: TestAuthority = of): Promi
   return { ca: Buffer.from(trusting.ca), cert: Buffer.from(cert), key: Buffer.from(privateKey) };
 }
 
-t.test('over TLS', async (t) => {
+t.test('over TLS', { skip: NEEDS_ETCD }, async (t) => {
   const authority = await makeAuthority(await makeMemoryFolder(t));
   const stranger = await makeAuthority(await makeMemoryFolder(t));
   const server = await authority.issue('etcd', 'IP:127.0.0.1');
@@ -55,7 +56,7 @@ t.test('over TLS', async (t) => {
     t.throws(() => open(urls, {}), { code: 'INVALID_CONFIG' }, 'no certificates configured');
   });
 
-  await t.test('certificates that come late, and that are replaced', async (t) => {
+  await t.test('certificates that come late', async (t) => {
     let read = (): Promise<ClientTls> => Promise.reject(new HoldfastError('PRECONDITION', 'ca.crt cannot be read'));
     const store = open(urls, { readTls: () => read() });
     await t.rejects(store.read([key], never), { code: 'UNAVAILABLE', message: /ca\.crt cannot be read/ });
@@ -63,6 +64,34 @@ t.test('over TLS', async (t) => {
     await t.rejects(hanging.read([key], never), { code: 'UNAVAILABLE', message: /file system/ });
     read = () => Promise.resolve(good);
     t.equal(await store.commit(write, never), 'done');
+  });
+
+  await t.test('certificates that are replaced are used; files that cannot be leave the former in force', async (t) => {
+    const problems: string[] = [];
+    let read = (): Promise<ClientTls> => Promise.resolve(good);
+    const store = open(urls, {
+      readTls: () => read(),
+      readTlsMs: 0,
+      onProblem: (error) => problems.push(error.message),
+    });
+    const answers = async (): Promise<boolean> => {
+      try {
+        return (await store.read([key], never)).size === 1;
+      } catch (error) {
+        if (error instanceof HoldfastError && error.code === 'UNAVAILABLE') return false;
+        throw error;
+      }
+    };
+    t.ok(await answers());
+    read = () => Promise.reject(new HoldfastError('PRECONDITION', 'ca.crt ends within a certificate'));
+    await pollUntil('the problem', 60_000, async () => ((await answers()) && problems.length > 0) || undefined);
+    t.match(problems, [/ca\.crt ends within a certificate/]);
+    const others = await clientTls(stranger, authority);
+    read = () => Promise.resolve(others);
+    await pollUntil('the new certificates', 60_000, async () => !(await answers()) || undefined);
+    read = () => Promise.resolve(good);
+    await pollUntil('the good ones', 60_000, async () => (await answers()) || undefined);
+    t.equal(problems.length, 1, 'told once');
   });
 });
 

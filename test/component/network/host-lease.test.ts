@@ -11,7 +11,7 @@ import { EtcdLeaseStore } from '../../../agent/network/etcd-lease-store.ts';
 import type { HostSession } from '../../../agent/network/host-session.ts';
 import { ABSENT, storeKey } from '../../../agent/network/lease-store.ts';
 import { describeError } from '../../../lib/errors.ts';
-import { connectEtcd, type EtcdCluster, startEtcd } from '../../support/etcd.ts';
+import { connectEtcd, type EtcdCluster, NEEDS_ETCD, startEtcd } from '../../support/etcd.ts';
 
 const never = new AbortController().signal;
 const TTL_MS = 5000;
@@ -64,7 +64,7 @@ async function startHost(
   return { session, store, states, problems, key, until };
 }
 
-t.test('a host and its lease', async (t) => {
+t.test('a host and its lease', { skip: NEEDS_ETCD }, async (t) => {
   const cluster = await startEtcd(t, { members: 1 });
   const observer = connectEtcd(t, cluster.urls, { prefix: '/1/' });
 
@@ -151,40 +151,44 @@ interface Said {
   readonly isValid: boolean;
 }
 
-t.test('a process that was stopped for longer than its lease knows so as soon as it goes on', async (t) => {
-  const { urls } = await startEtcd(t, { members: 1 });
-  const prefix = '/stopped/';
-  const { keyValues } = connectEtcd(t, urls, { prefix });
-  const clock = await openBootClock();
-  const args = ['--import=tsx', PROGRAM, urls[0] ?? '', prefix, 'node-1', String(TTL_MS)];
-  const child = spawn(process.execPath, args, {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, NODE_OPTIONS: '' },
-  });
-  t.teardown(async () => {
-    const ended = once(child, 'exit');
-    child.kill('SIGKILL');
-    await ended;
-  });
-  const said: Said[] = [];
-  createInterface({ input: child.stdout }).on('line', (line) => said.push(JSON.parse(line) as Said));
-  const until = (what: string, condition: () => boolean): Promise<true> =>
-    pollUntil(what, PATIENCE_MS, async () => condition() || undefined);
-  await until('the lease', () => said.at(-1)?.isValid === true);
-  const former = said.at(-1)?.identity;
-  const key = storeKey('hosts', 'node-1');
+t.test(
+  'a process that was stopped for longer than its lease knows so as soon as it goes on',
+  { skip: NEEDS_ETCD },
+  async (t) => {
+    const { urls } = await startEtcd(t, { members: 1 });
+    const prefix = '/stopped/';
+    const { keyValues } = connectEtcd(t, urls, { prefix });
+    const clock = await openBootClock();
+    const args = ['--import=tsx', PROGRAM, urls[0] ?? '', prefix, 'node-1', String(TTL_MS)];
+    const child = spawn(process.execPath, args, {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, NODE_OPTIONS: '' },
+    });
+    t.teardown(async () => {
+      const ended = once(child, 'exit');
+      child.kill('SIGKILL');
+      await ended;
+    });
+    const said: Said[] = [];
+    createInterface({ input: child.stdout }).on('line', (line) => said.push(JSON.parse(line) as Said));
+    const until = (what: string, condition: () => boolean): Promise<true> =>
+      pollUntil(what, PATIENCE_MS, async () => condition() || undefined);
+    await until('the lease', () => said.at(-1)?.isValid === true);
+    const former = said.at(-1)?.identity;
+    const key = storeKey('hosts', 'node-1');
 
-  child.kill('SIGSTOP');
-  await pollUntil('the end of the lease', PATIENCE_MS, async () =>
-    (await keyValues.read([key], never)).size === 0 ? true : undefined,
-  );
-  const goneAt = clock();
-  child.kill('SIGCONT');
-  await until('a new session', () => said.at(-1)?.isValid === true && said.at(-1)?.identity !== former);
+    child.kill('SIGSTOP');
+    await pollUntil('the end of the lease', PATIENCE_MS, async () =>
+      (await keyValues.read([key], never)).size === 0 ? true : undefined,
+    );
+    const goneAt = clock();
+    child.kill('SIGCONT');
+    await until('a new session', () => said.at(-1)?.isValid === true && said.at(-1)?.identity !== former);
 
-  const afterwards = said.filter(({ at }) => at >= goneAt);
-  const believed = afterwards.filter(({ identity, isValid }) => identity === former && isValid);
-  t.strictSame(believed, [], 'it never believed in the former lease again');
-  const states = said.flatMap(({ state }) => state ?? []);
-  t.strictSame(states, ['held', 'lost', 'held']);
-});
+    const afterwards = said.filter(({ at }) => at >= goneAt);
+    const believed = afterwards.filter(({ identity, isValid }) => identity === former && isValid);
+    t.strictSame(believed, [], 'it never believed in the former lease again');
+    const states = said.flatMap(({ state }) => state ?? []);
+    t.strictSame(states, ['held', 'lost', 'held']);
+  },
+);

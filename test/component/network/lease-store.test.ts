@@ -7,7 +7,7 @@ import { MemoryStore } from '../../../agent/state/memory-store.ts';
 import { openStore } from '../../../agent/state/open-store.ts';
 import type { Change, Store } from '../../../agent/state/store.ts';
 import { HoldfastError } from '../../../lib/errors.ts';
-import { connectEtcd, startEtcd } from '../../support/etcd.ts';
+import { connectEtcd, NEEDS_ETCD, startEtcd } from '../../support/etcd.ts';
 import { makeMemoryFolder } from '../../support/memory-folder.ts';
 import { entries, increment, leaseStoreContract } from './lease-store-contract.ts';
 
@@ -26,7 +26,7 @@ t.test('embedded', (t) => {
   t.end();
 });
 
-t.test('in etcd', async (t) => {
+t.test('in etcd', { skip: NEEDS_ETCD }, async (t) => {
   const { urls } = await startEtcd(t, { members: 1 });
   let stores = 0;
   leaseStoreContract(t, async (t): Promise<LeaseStore> => {
