@@ -95,7 +95,7 @@ export class EtcdConnection {
       if (this.#isClosed) throw new HoldfastError('UNAVAILABLE', 'the agent is shutting down; try again');
       if (attempt > 0 && attempt % this.#endpoints.length === 0) await delay(PAUSE_MS, undefined, { signal });
       const leftMs = end - performance.now();
-      if (failure !== undefined && leftMs <= 0) throw this.#gaveUp(what, failure);
+      if (failure !== undefined && leftMs <= 0) throw this.#gaveUp(what, isRepeatable, failure);
       const index = (first + attempt) % this.#endpoints.length;
       const outcome = await this.#attempt(index, send, Math.max(1, leftMs), isRepeatable, signal);
       if (!('verdict' in outcome)) {
@@ -108,7 +108,7 @@ export class EtcdConnection {
         this.#preferred = (index + 1) % this.#endpoints.length;
       }
       const again = failure.verdict.elsewhere && (isRepeatable || !failure.verdict.maybeApplied);
-      if (!again) throw this.#gaveUp(what, failure);
+      if (!again) throw this.#gaveUp(what, isRepeatable, failure);
     }
   }
 
@@ -153,12 +153,12 @@ export class EtcdConnection {
     );
   }
 
-  #gaveUp(what: string, { error, verdict }: Failure): HoldfastError {
+  #gaveUp(what: string, isRepeatable: boolean, { error, verdict }: Failure): HoldfastError {
     if (error instanceof HoldfastError) return error;
     const urls = this.#endpoints.map(({ url }) => url).join(', ');
     const detail = isServiceError(error) ? error.details : describeError(error);
     const { code, maybeApplied, elsewhere, advice } = verdict;
-    const outcome = elsewhere && maybeApplied ? '; it is not known whether that was done' : '';
+    const outcome = !isRepeatable && elsewhere && maybeApplied ? '; it is not known whether that was done' : '';
     const said = elsewhere ? 'does not answer' : 'refused';
     const why = `etcd at ${urls} ${said} (${what}): ${detail}${outcome}`;
     return new HoldfastError(code, advice === undefined ? why : `${why}; ${advice}`, { cause: error });
