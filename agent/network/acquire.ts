@@ -35,7 +35,8 @@ export interface Grant {
 }
 
 export type Acquired =
-  | { readonly kind: 'granted'; readonly grants: readonly Grant[] }
+  /** `isNew`: by this call; else the sandbox had them already, and its interface may be speaking with them. */
+  | { readonly kind: 'granted'; readonly grants: readonly Grant[]; readonly isNew: boolean }
   /** The pod's address is still on an earlier sandbox's interface, which has to be silenced first. */
   | { readonly kind: 'silence'; readonly holder: AttachmentId };
 
@@ -112,10 +113,10 @@ async function plan(
       addresses: addresses.map(({ address }) => address),
     });
   }
-  return { acquired: { kind: 'granted', grants }, handovers };
+  return { acquired: { kind: 'granted', grants, isNew: true }, handovers };
 }
 
-/** ADD is answered once more: the agent died before it could say so. */
+/** ADD is asked once more: the agent died before it could answer, or the runtime asks twice. */
 function granted({ pools }: LeaseContext, { pool: name, addresses }: AttachmentRecord): Acquired {
   const pool = pools.get(name);
   const grants = addresses.map(({ address }) => {
@@ -125,7 +126,7 @@ function granted({ pools }: LeaseContext, { pool: name, addresses }: AttachmentR
     }
     return { address, subnet };
   });
-  return { kind: 'granted', grants };
+  return { kind: 'granted', grants, isNew: false };
 }
 
 async function reuse(

@@ -29,6 +29,12 @@ const CLEAN_UP_MS = 30_000;
 /** A pod's address may have been on so many sandboxes of this host that nobody took off. */
 const MOST_SILENCED = 8;
 
+interface Granted {
+  readonly grants: readonly [Grant, ...Grant[]];
+  /** Whether it was this call that they were granted to. */
+  readonly isNew: boolean;
+}
+
 export interface AttachmentsParts {
   readonly leases: LeaseContext;
   readonly links: PodLinks;
@@ -68,8 +74,8 @@ export class Attachments implements CniHandler {
     return await this.#locked(
       id,
       async () => {
-        const grants = await this.#acquire(request, pool, owner, signal);
-        return await this.#join(request, pool, grants, signal);
+        const granted = await this.#acquire(request, pool, owner, signal);
+        return await this.#join(request, pool, granted, signal);
       },
       signal,
     );
@@ -152,12 +158,7 @@ export class Attachments implements CniHandler {
     await Promise.all(this.#removing);
   }
 
-  async #acquire(
-    { id, netns, config }: AddRequest,
-    pool: Pool,
-    owner: Owner,
-    signal: AbortSignal,
-  ): Promise<readonly [Grant, ...Grant[]]> {
+  async #acquire({ id, netns, config }: AddRequest, pool: Pool, owner: Owner, signal: AbortSignal): Promise<Granted> {
     const { leases, links } = this.#parts;
     const silenced: AttachmentId[] = [];
     for (;;) {
@@ -166,7 +167,7 @@ export class Attachments implements CniHandler {
       if (acquired.kind === 'granted') {
         const [first, ...others] = acquired.grants;
         if (first === undefined) throw new HoldfastError('INVALID_CONFIG', `pool ${pool.name} has no subnet`);
-        return [first, ...others];
+        return { grants: [first, ...others], isNew: acquired.isNew };
       }
       const { holder } = acquired;
       const held = await findAttachment(leases, holder, signal);
@@ -184,7 +185,7 @@ export class Attachments implements CniHandler {
   async #join(
     { id, netns, config }: AddRequest,
     pool: Pool,
-    grants: readonly [Grant, ...Grant[]],
+    { grants, isNew }: Granted,
     signal: AbortSignal,
   ): Promise<Attached> {
     const { dataPlane } = config;
@@ -206,6 +207,8 @@ export class Attachments implements CniHandler {
         ...answer,
       };
     } catch (error) {
+      // What an earlier ADD was granted is on an interface that speaks: it is given back by DEL alone.
+      if (!isNew) throw error;
       await release(this.#parts.leases, id, AbortSignal.timeout(CLEAN_UP_MS)).catch((undoError: unknown) =>
         this.#parts.logger.warn(
           { containerId: id.containerId, error: describeError(undoError) },
