@@ -18,7 +18,7 @@ import { hasRoom } from './free-places.ts';
 import type { LeaseContext } from './lease-context.ts';
 import { findAttachment, listAttachments } from './list-attachments.ts';
 import type { Owners } from './owners.ts';
-import { describeGrants, hostNameOf, planLink } from './plan-link.ts';
+import { describeGrants, hostNameOf, planLink, planRouting } from './plan-link.ts';
 import type { PodLinks } from './pod-links.ts';
 import { familiesOf, type Pool } from './pool.ts';
 import type { Owner } from './records.ts';
@@ -111,14 +111,13 @@ export class Attachments implements CniHandler {
       throw new HoldfastError('PRECONDITION', `sandbox ${id.containerId} has no address in network ${id.network}`);
     }
     const { grants, pool } = record;
-    const { addresses } = describeGrants(record.mode, grants, pool.routes);
+    const routing = planRouting(config, pool.routes);
+    const { addresses } = describeGrants(record.mode, grants, routing);
     const missing = expected.filter((each) => !addresses.some(({ address }) => address === each));
     const problems = missing.map((each) => `${each} is not the sandbox's`);
     const [first, ...others] = grants;
     if (config.dataPlane.mode !== 'ipam' && first !== undefined) {
-      problems.push(
-        ...(await links.check(netns, planLink(id, config.dataPlane, [first, ...others], pool.routes), signal)),
-      );
+      problems.push(...(await links.check(netns, planLink(id, config.dataPlane, [first, ...others], routing), signal)));
     }
     if (problems.length > 0) {
       throw new HoldfastError(
@@ -190,13 +189,14 @@ export class Attachments implements CniHandler {
   ): Promise<Attached> {
     const { dataPlane } = config;
     await this.#parts.reach('network.add.granted');
+    const routing = planRouting(config, pool.routes);
     const answer = {
-      ...describeGrants(dataPlane.mode, grants, pool.routes),
+      ...describeGrants(dataPlane.mode, grants, routing),
       ...(config.dns === undefined ? {} : { dns: config.dns }),
     };
     if (dataPlane.mode === 'ipam') return { interfaces: [], ...answer };
     try {
-      const link = await this.#parts.links.attach(netns, planLink(id, dataPlane, grants, pool.routes), signal);
+      const link = await this.#parts.links.attach(netns, planLink(id, dataPlane, grants, routing), signal);
       const { mtu } = link;
       await this.#parts.reach('network.add.joined');
       return {

@@ -31,12 +31,28 @@ export function macOf(address: Address): string {
   return `0a:58:${tail.replace(/(..)(?!$)/g, '$1:')}`;
 }
 
+const DEFAULT_ROUTE = { 4: '0.0.0.0/0', 6: '::/0' } as const;
+
+/** What leads out of the sandbox. */
+export interface Routing {
+  readonly routes: readonly LinkRoute[];
+  /** Whether the gateways are its default routes. */
+  readonly defaultRoute: boolean;
+}
+
+/** In a network that the sandbox's default route is not in, the pool's own one does not count either. */
+export function planRouting({ defaultRoute = true }: NetworkConfig, routes: readonly LinkRoute[]): Routing {
+  const isDefault = ({ destination }: LinkRoute): boolean =>
+    Object.values(DEFAULT_ROUTE).some((each) => each === destination);
+  return { routes: defaultRoute ? routes : routes.filter((each) => !isDefault(each)), defaultRoute };
+}
+
 /** @param grants - at least one */
 export function planLink(
   id: AttachmentId,
   dataPlane: Exclude<DataPlane, { mode: 'ipam' }>,
   grants: readonly [Grant, ...Grant[]],
-  routes: readonly LinkRoute[],
+  { routes, defaultRoute }: Routing,
 ): LinkPlan {
   return {
     hostName: hostNameOf(id),
@@ -47,16 +63,15 @@ export function planLink(
       return { address, family: subnet.family, prefixLength: subnet.prefixLength, gateway };
     }),
     routes,
+    ...(defaultRoute ? {} : { defaultRoute: false }),
   };
 }
-
-const DEFAULT_ROUTE = { 4: '0.0.0.0/0', 6: '::/0' } as const;
 
 /** The part of the answer that tells of addresses; in routed mode there is no subnet, and no gateway in it. */
 export function describeGrants(
   mode: DataPlane['mode'],
   grants: readonly Grant[],
-  routes: readonly LinkRoute[],
+  { routes, defaultRoute }: Routing,
 ): Pick<Attached, 'addresses' | 'routes'> {
   const addresses = grants.map(({ address, subnet: { subnet, gateway } }) =>
     mode === 'routed'
@@ -64,6 +79,8 @@ export function describeGrants(
       : { address: `${address}/${subnet.prefixLength}`, ...(gateway === undefined ? {} : { gateway }) },
   );
   const defaults = grants.flatMap(({ subnet: { subnet, gateway } }): ResultRoute[] => {
+    // A pool's own default route is instead of that by the gateway.
+    if (!defaultRoute || routes.some(({ destination }) => destination === DEFAULT_ROUTE[subnet.family])) return [];
     if (mode === 'routed') return [{ dst: DEFAULT_ROUTE[subnet.family] }];
     return gateway === undefined ? [] : [{ dst: DEFAULT_ROUTE[subnet.family], gw: gateway }];
   });

@@ -71,7 +71,10 @@ function podSteps(wanted: Wanted, { host, podIndex }: Pair): readonly Step[] {
     })),
     ...wanted.podRoutes.map((route) => ({
       request: addRoute(route, { index: podIndex, table: TABLE_MAIN, protocol: PROTOCOL_STATIC }),
-      failure: `the sandbox cannot be given the route to ${ipText(route.destination)}/${route.prefixLength}`,
+      failure: `the sandbox cannot be given the route to ${ipText(route.destination)}/${route.prefixLength}${
+        // The kernel's words would not tell where it comes from.
+        route.prefixLength === 0 ? '; if another network gave it one, set "defaultRoute": false in this one’s' : ''
+      }`,
     })),
   ];
 }

@@ -41,6 +41,8 @@ export interface LinkPlan {
   readonly dataPlane: LinkDataPlane;
   readonly addresses: readonly LinkAddress[];
   readonly routes: readonly LinkRoute[];
+  /** Absent: true. false: the sandbox has its default route by another interface. */
+  readonly defaultRoute?: boolean;
 }
 
 export interface Link {

@@ -5,7 +5,7 @@ import { checkInterfaceName } from './interface-name.ts';
 import { ADDRESS_BITS, type Family, familyOf, ipBytes, parseIpPrefix } from './ip-bytes.ts';
 import type { InterfaceAddress } from './messages/address.ts';
 import type { Route } from './messages/route.ts';
-import type { LinkAddress, LinkDataPlane, LinkPlan, LinkRoute } from './pod-links.ts';
+import type { LinkAddress, LinkDataPlane, LinkPlan } from './pod-links.ts';
 
 export interface Wanted {
   readonly hostName: string;
@@ -80,15 +80,14 @@ function checkMtu({ mtu }: LinkDataPlane, families: readonly Family[]): number |
   );
 }
 
-/** The routes that were asked for, and a default route for each family that has a gateway and was not given one. */
+/** The routes that were asked for, and a default route by each gateway whose family was not given one. */
 function podRoutes(
-  asked: readonly LinkRoute[],
   families: readonly Family[],
   gateways: ReadonlyMap<Family, Buffer>,
-  isRouted: boolean,
+  { dataPlane, routes: asked, defaultRoute = true }: LinkPlan,
 ): readonly Route[] {
   // In routed mode the only neighbour is the host, whatever subnet the gateway is of.
-  const isOnLink = isRouted;
+  const isOnLink = dataPlane.mode === 'routed';
   const routes = asked.map(({ destination, via }): Route => {
     const prefix = parseIpPrefix(destination);
     if (prefix === undefined) throw invalid(`${JSON.stringify(destination)} is not a destination such as 10.0.0.0/8`);
@@ -100,7 +99,7 @@ function podRoutes(
     return { family, destination: bytes, prefixLength: length, via: gateway, isOnLink };
   });
   const defaults = [...gateways].flatMap(([family, via]): readonly Route[] =>
-    routes.some((route) => route.family === family && route.prefixLength === 0)
+    !defaultRoute || routes.some((route) => route.family === family && route.prefixLength === 0)
       ? []
       : [{ family, destination: Buffer.alloc(ADDRESS_BITS[family] / 8), prefixLength: 0, via, isOnLink }],
   );
@@ -132,7 +131,7 @@ export function wantedOf(plan: LinkPlan): Wanted {
       ...common,
       forwarded: families,
       podAddresses: whole,
-      podRoutes: podRoutes(plan.routes, families, gateways, true),
+      podRoutes: podRoutes(families, gateways, plan),
       joint: {
         mode: 'routed',
         gateways: [...gateways.values()],
@@ -158,7 +157,7 @@ export function wantedOf(plan: LinkPlan): Wanted {
     ...common,
     forwarded: [...first.keys()],
     podAddresses: addresses,
-    podRoutes: podRoutes(plan.routes, families, first, false),
+    podRoutes: podRoutes(families, first, plan),
     joint: {
       mode: 'bridge',
       bridge: checkInterfaceName(dataPlane.bridge, 'the bridge'),

@@ -94,7 +94,8 @@ const settings = z.object({
 });
 const commonSettings = z.object({
   pool: orNull(poolName),
-  ipam: orNull(z.object({ type: orNull(z.string()), pool: orNull(poolName) })),
+  defaultRoute: orNull(z.boolean()),
+  ipam: orNull(z.object({ type: orNull(z.string()), pool: orNull(poolName), defaultRoute: orNull(z.boolean()) })),
   dns: orNull(
     z.object({
       nameservers: orNull(texts),
@@ -163,17 +164,20 @@ function isIpamOnly(config: RawConfig, ipamType: string | undefined): boolean {
 /** @throws CniError 2 or 7 */
 export function parseNetwork(config: RawConfig): NetworkConfig {
   const name = parseNetworkName(config);
-  const { pool: own, ipam, dns } = readWith(commonSettings, config);
+  const { pool: own, ipam, dns, defaultRoute: ownRoute } = readWith(commonSettings, config);
   const dataPlane: DataPlane = isIpamOnly(config, ipam?.type) ? { mode: 'ipam' } : readDataPlane(config);
   if (own !== undefined && ipam?.pool !== undefined && own !== ipam.pool) {
     throw refuse(`pool is ${quote(own)} and ipam.pool ${quote(ipam.pool)}; set one of them`);
   }
   const pool = own ?? ipam?.pool;
+  // Whoever says no in one place is heard.
+  const hasDefaultRoute = (ownRoute ?? true) && (ipam?.defaultRoute ?? true);
   return {
     name,
     dataPlane,
     ...(pool === undefined ? {} : { pool }),
     ...(dns === undefined ? {} : { dns: present(dns) }),
+    ...(hasDefaultRoute ? {} : { defaultRoute: false }),
   };
 }
 

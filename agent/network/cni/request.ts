@@ -42,6 +42,8 @@ export interface NetworkConfig {
   /** The pool that the agent's configuration has under this name; absent: its only or default one. */
   readonly pool?: string;
   readonly dns?: Readonly<Record<string, unknown>>;
+  /** Absent: true. false: the sandbox has its default route from another network. */
+  readonly defaultRoute?: boolean;
 }
 
 export interface AddRequest {
