@@ -104,7 +104,7 @@ export class Attachments implements CniHandler {
     );
   }
 
-  async check({ id, netns, config, expected }: CheckRequest, signal: AbortSignal): Promise<void> {
+  async check({ id, netns, config, expected, expectedMac }: CheckRequest, signal: AbortSignal): Promise<void> {
     const { leases, links } = this.#parts;
     const record = await findAttachment(leases, id, signal);
     if (record === undefined) {
@@ -117,7 +117,9 @@ export class Attachments implements CniHandler {
     const problems = missing.map((each) => `${each} is not the sandbox's`);
     const [first, ...others] = grants;
     if (config.dataPlane.mode !== 'ipam' && first !== undefined) {
-      problems.push(...(await links.check(netns, planLink(id, config.dataPlane, [first, ...others], routing), signal)));
+      const plan = planLink(id, config.dataPlane, [first, ...others], routing);
+      const changed = expectedMac === undefined ? plan : { ...plan, mac: expectedMac };
+      problems.push(...(await links.check(netns, changed, signal)));
     }
     if (problems.length > 0) {
       throw new HoldfastError(

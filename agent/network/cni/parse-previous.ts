@@ -3,13 +3,16 @@
 import { z } from 'zod';
 import { CNI_ERROR, CniError, quote } from './cni-error.ts';
 import { listOf, type RawConfig, readWith } from './parse-config.ts';
+import type { CheckRequest } from './request.ts';
 import type { CniVersion } from './versions.ts';
 
 const nullable = <Schema extends z.ZodType>(schema: Schema) => schema.nullish();
 
 const previousResult = z.object({
   prevResult: z.object({
-    interfaces: nullable(listOf(z.object({ name: z.string(), sandbox: nullable(z.string()) }))),
+    interfaces: nullable(
+      listOf(z.object({ name: z.string(), sandbox: nullable(z.string()), mac: nullable(z.string()) })),
+    ),
     ips: nullable(
       listOf(
         z.object({
@@ -36,11 +39,18 @@ export function hasPreviousResult(config: RawConfig): boolean {
  * @returns addresses with prefix lengths, of that interface, and those that the result lists for none
  * @throws CniError 7
  */
-export function parseExpected(config: RawConfig, version: CniVersion, ifname: string): readonly string[] {
+export function parseExpected(
+  config: RawConfig,
+  version: CniVersion,
+  ifname: string,
+): Pick<CheckRequest, 'expected' | 'expectedMac'> {
   if (!hasPreviousResult(config)) throw refuse('prevResult is missing; the runtime must hand over the result of ADD');
   const { prevResult } = readWith(previousResult, config);
   const interfaces = prevResult.interfaces ?? [];
-  return (prevResult.ips ?? []).flatMap((ip) => {
+  // The host's end of a pair may have any name, this one too.
+  const isOwn = ({ name, sandbox }: (typeof interfaces)[number]): boolean => (sandbox ?? '') !== '' && name === ifname;
+  const mac = interfaces.find(isOwn)?.mac ?? '';
+  const expected = (prevResult.ips ?? []).flatMap((ip) => {
     const { address } = ip;
     const family = address.includes(':') ? '6' : '4';
     if (version === '0.4.0' && ip.version !== family) {
@@ -51,8 +61,7 @@ export function parseExpected(config: RawConfig, version: CniVersion, ifname: st
     if (link === undefined) {
       throw refuse(`prevResult.ips: ${quote(address)} is on interface ${ip.interface} of ${interfaces.length}`);
     }
-    // The host's end of a pair may have any name, this one too.
-    const inSandbox = (link.sandbox ?? '') !== '';
-    return inSandbox && link.name === ifname ? [address] : [];
+    return isOwn(link) ? [address] : [];
   });
+  return { expected, ...(mac === '' ? {} : { expectedMac: mac }) };
 }

@@ -103,7 +103,7 @@ function parseCheck(variables: Variables, raw: RawConfig, version: CniVersion): 
   const config = parseNetwork(raw);
   const id = parseId(variables, command, config);
   const netns = parseNetns(variables, command);
-  return { command, id, netns, config, expected: parseExpected(raw, version, id.ifname) };
+  return { command, id, netns, config, ...parseExpected(raw, version, id.ifname) };
 }
 
 function parseGc(raw: RawConfig): GcRequest {

@@ -70,6 +70,8 @@ export interface CheckRequest {
   readonly config: NetworkConfig;
   /** The addresses with prefix lengths that the result of ADD listed for this interface. */
   readonly expected: readonly string[];
+  /** Its hardware address in that result, which a later plugin of the chain may have changed. */
+  readonly expectedMac?: string;
 }
 
 export interface GcRequest {

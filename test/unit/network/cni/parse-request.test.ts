@@ -92,6 +92,7 @@ t.test("CHECK expects the interface's addresses of the result, and those on no i
       netns: '/run/netns/blue',
       config: { name: 'pods', dataPlane: BRIDGE },
       expected: ['10.1.0.5/16', 'fd00::5/64', '10.2.0.5/16'],
+      expectedMac: '0a:00:00:00:00:02',
     });
   }
 });
