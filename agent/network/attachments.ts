@@ -196,7 +196,15 @@ export class Attachments implements CniHandler {
       ...describeGrants(dataPlane.mode, grants, routing),
       ...(config.dns === undefined ? {} : { dns: config.dns }),
     };
-    if (dataPlane.mode === 'ipam') return { interfaces: [], ...answer };
+    if (dataPlane.mode === 'ipam') {
+      // Whoever made the interface would give the addresses back when it fails over the one that is there.
+      if (!isNew)
+        throw new HoldfastError(
+          'PRECONDITION',
+          `sandbox ${id.containerId} has addresses for ${id.ifname} already; DEL comes before another ADD`,
+        );
+      return { interfaces: [], ...answer };
+    }
     try {
       const link = await this.#parts.links.attach(netns, planLink(id, dataPlane, grants, routing), signal);
       const { mtu } = link;

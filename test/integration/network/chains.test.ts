@@ -180,6 +180,25 @@ t.test('with other plugins', { skip: NEEDS_PLUGINS }, async (t) => {
     }
   }
 
+  await t.test('a second ADD of ptp, which asks for addresses first, takes nothing from the first', async (t) => {
+    const [form] = node.plugins;
+    if (form === undefined) return;
+    const folder = await pluginFolder(t, form);
+    const sandbox = await makeSandbox(t);
+    const config = { cniVersion: '1.0.0', name: 'outer', type: 'ptp', ipam: { type: 'holdfast' } };
+    const chain = new Chain(t, node, folder, sandbox, [config]);
+    const first = await chain.add();
+    t.equal(first.exitStatus, 0, first.stdout);
+    const second = await new Chain(t, node, folder, sandbox, [config]).add();
+    t.equal(second.exitStatus, 1, second.stdout);
+    t.strictSame(
+      (await node.addresses()).filter(({ state }) => state === 'held').map(({ address }) => address),
+      (first.printed.ips ?? []).map(({ address }) => address.replace(/\/.*/, '')),
+    );
+    await chain.del();
+    await assertNothingLeft(t, node, [{ network: 'outer', sandbox }]);
+  });
+
   for (const plugin of outer) {
     await t.test(`${plugin.type} fails after it was given an address`, async (t) => {
       const [form] = node.plugins;
