@@ -75,7 +75,11 @@ export class Attachments implements CniHandler {
       id,
       async () => {
         const granted = await this.#acquire(request, pool, owner, signal);
-        return await this.#join(request, pool, granted, signal);
+        const attached = await this.#join(request, pool, granted, signal);
+        if (signal.aborted && granted.isNew) await this.#takeOff(id);
+        // Nobody waits for the answer any more: nobody would know that there is something to take off.
+        signal.throwIfAborted();
+        return attached;
       },
       signal,
     );
@@ -87,21 +91,7 @@ export class Attachments implements CniHandler {
 
   /** Takes the sandbox off the network, whatever of it there is. */
   async detach(id: AttachmentId, signal: AbortSignal): Promise<void> {
-    const { leases, links, reach } = this.#parts;
-    await this.#locked(
-      id,
-      async () => {
-        // Once it is begun, a caller that gives up must not leave the address on an interface that speaks.
-        const cleanUp = AbortSignal.timeout(CLEAN_UP_MS);
-        const hostName = hostNameOf(id);
-        await links.quiesce(hostName, cleanUp);
-        await reach('network.del.silenced');
-        await release(leases, id, cleanUp);
-        await reach('network.del.released');
-        this.#removeLater(hostName);
-      },
-      signal,
-    );
+    await this.#locked(id, () => this.#takeOff(id), signal);
   }
 
   async check({ id, netns, config, expected, expectedMac }: CheckRequest, signal: AbortSignal): Promise<void> {
@@ -227,6 +217,18 @@ export class Attachments implements CniHandler {
       );
       throw error;
     }
+  }
+
+  /** Once it is begun, a caller that gives up must not leave the address on an interface that speaks. */
+  async #takeOff(id: AttachmentId): Promise<void> {
+    const { leases, links, reach } = this.#parts;
+    const cleanUp = AbortSignal.timeout(CLEAN_UP_MS);
+    const hostName = hostNameOf(id);
+    await links.quiesce(hostName, cleanUp);
+    await reach('network.del.silenced');
+    await release(leases, id, cleanUp);
+    await reach('network.del.released');
+    this.#removeLater(hostName);
   }
 
   #removeLater(hostName: string): void {
