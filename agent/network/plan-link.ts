@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { type Address, parseAddress } from '../model/address.ts';
 import type { Grant } from './acquire.ts';
-import type { Attached, AttachmentId, DataPlane, ResultRoute } from './cni/request.ts';
+import type { Attached, AttachmentId, DataPlane, NetworkConfig, ResultRoute } from './cni/request.ts';
 import type { LinkAddress, LinkPlan, LinkRoute } from './pod-links.ts';
 
 /** Of all host ends. */

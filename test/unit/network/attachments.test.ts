@@ -11,6 +11,7 @@ import { Owners } from '../../../agent/network/owners.ts';
 import { hostNameOf } from '../../../agent/network/plan-link.ts';
 import type { PodLinks } from '../../../agent/network/pod-links.ts';
 import { poolSubnet } from '../../../agent/network/pool.ts';
+import { KeyedMutex } from '../../../lib/keyed-mutex.ts';
 import { memoryLeaseStore } from '../../support/memory-lease-store.ts';
 
 const SIGNAL = new AbortController().signal;
@@ -29,7 +30,7 @@ function setUp(onAttach: () => void = () => undefined) {
     quiesce: async () => undefined,
     remove: async (hostName) => void there.delete(hostName),
     check: async () => [],
-    list: async () => [...there],
+    list: async () => [...there].map((name) => ({ name, isUp: true, addresses: [] })),
     close: async () => undefined,
   };
   const shape = { exclude: [], ranges: [], gateway: undefined };
@@ -41,6 +42,7 @@ function setUp(onAttach: () => void = () => undefined) {
   const leases: LeaseContext = {
     store: memoryLeaseStore(),
     host: 'a',
+    turns: new KeyedMutex(),
     pools: new Map([['default', pool]]),
     options: { keepFor: 1000, reserve: { cap: 3, keepFor: 1000 }, cooldown: 0 },
     now: () => 1,
@@ -55,6 +57,7 @@ function setUp(onAttach: () => void = () => undefined) {
     logger: pino({ enabled: false }),
     reach: async () => undefined,
   });
+  attachments.open();
   return { attachments, there, held: async () => (await listAttachments(leases, SIGNAL)).map(({ id }) => id) };
 }
 
