@@ -1,7 +1,7 @@
 // IP addresses and subnets: read strictly, written in one way only, and counted with.
-import ipaddr from 'ipaddr.js';
 import type { Brand } from '../../lib/brand.ts';
 import { HoldfastError } from '../../lib/errors.ts';
+import { readIp, writeIp } from '../../lib/ip-text.ts';
 
 export type Family = 4 | 6;
 
@@ -33,19 +33,9 @@ function fromBytes(octets: readonly number[]): bigint {
  * @throws HoldfastError INVALID_REQUEST
  */
 export function parseAddress(text: string): ParsedAddress {
-  if (text.length <= 45) {
-    if (ipaddr.IPv4.isValidFourPartDecimal(text)) {
-      const parsed = ipaddr.IPv4.parse(text);
-      return { address: parsed.toString() as Address, family: 4, value: fromBytes(parsed.octets) };
-    }
-    if (ipaddr.IPv6.isValid(text) && !text.includes('%')) {
-      const parsed = ipaddr.IPv6.parse(text);
-      if (!parsed.isIPv4MappedAddress()) {
-        return { address: parsed.toRFC5952String() as Address, family: 6, value: fromBytes(parsed.toByteArray()) };
-      }
-    }
-  }
-  throw new HoldfastError('INVALID_REQUEST', `"${text.slice(0, 60)}" is not an IP address`);
+  const read = readIp(text);
+  if (read === undefined) throw new HoldfastError('INVALID_REQUEST', `"${text.slice(0, 60)}" is not an IP address`);
+  return { address: read.text as Address, family: read.octets.length === 4 ? 4 : 6, value: fromBytes(read.octets) };
 }
 
 /** The address with this number. @throws HoldfastError BUG when the family has no such number */
@@ -57,8 +47,7 @@ export function formatAddress(family: Family, value: bigint): Address {
     const shift = BigInt(bitsOf(family) - 8 * (index + 1));
     return Number((value >> shift) & 0xffn);
   });
-  const parsed = ipaddr.fromByteArray(octets);
-  return (parsed instanceof ipaddr.IPv6 ? parsed.toRFC5952String() : parsed.toString()) as Address;
+  return writeIp(octets) as Address;
 }
 
 /** How many addresses there are in it, its first and last included. */
