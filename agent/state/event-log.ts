@@ -42,6 +42,8 @@ export class EventLog {
       try {
         await this.#write(lines.join(''));
       } catch (cause) {
+        // Whatever is there now is looked at anew: somebody may have removed the directory.
+        this.#size = undefined;
         onProblem(new HoldfastError('HOST_FAILURE', `${path} cannot be written`, { cause }));
       }
     });
@@ -49,14 +51,17 @@ export class EventLog {
 
   async #write(text: string): Promise<void> {
     const { path } = this.#options;
+    const isFirst = this.#size === undefined;
     this.#size ??= await sizeOf(path);
     if (this.#size > FULL_AT) {
       await rename(path, `${path}.former`);
       this.#size = 0;
     }
     if (this.#size === 0) await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    await appendFile(path, text, { mode: 0o600 });
-    this.#size += Buffer.byteLength(text);
+    // What was written last before a power cut or on a full disk may have no end: its line must not take another with it.
+    const lines = isFirst && this.#size > 0 ? `\n${text}` : text;
+    await appendFile(path, lines, { mode: 0o600 });
+    this.#size += Buffer.byteLength(lines);
   }
 
   /**
@@ -64,10 +69,15 @@ export class EventLog {
    * @throws HoldfastError HOST_FAILURE
    */
   async read(limit: number): Promise<readonly unknown[]> {
+    if (limit < 1) return [];
     await this.flush();
     const { path } = this.#options;
-    const texts = [await readOrNothing(`${path}.former`), await readOrNothing(path)];
-    const lines = texts.join('').split('\n').filter(Boolean).slice(-limit);
+    // No file becomes the former one in between.
+    const texts = await this.#lock.run('', async () => [
+      await readOrNothing(`${path}.former`),
+      await readOrNothing(path),
+    ]);
+    const lines = texts.join('\n').split('\n').filter(Boolean).slice(-limit);
     return lines.flatMap((line) => {
       try {
         return [JSON.parse(line) as unknown];
