@@ -53,12 +53,15 @@ export function planMasquerade(pools: readonly MasqueradedPool[]): Ruleset {
 
 /** Whether the listing of the table (`nft list table`; empty: there is none) shows these rules and no others. */
 export function isInForce({ mark, rules }: Ruleset, listing: string): boolean {
-  const lines = listing.split('\n').map((line) => line.trim());
+  const lines = listing
+    .split('\n')
+    .map((line) => line.trim())
+    .filter(Boolean);
   if (rules === 0) return !lines.some((line) => line.startsWith('chain '));
-  const chains = lines.filter((line) => line.startsWith('chain '));
   return (
-    chains.length === 1 &&
-    chains[0] === `chain ${mark} {` &&
+    // Besides the rules: two that open, two that close, and the hook. What somebody has added would be one more.
+    lines.length === rules + 5 &&
+    lines[1] === `chain ${mark} {` &&
     lines.includes('type nat hook postrouting priority srcnat; policy accept;') &&
     lines.filter((line) => line.includes(' masquerade comment ')).length === rules
   );

@@ -83,6 +83,13 @@ t.test('in routed mode the host is the only neighbour', async (t) => {
   t.match(joint, { mode: 'routed', hostRoutes: [{ prefixLength: 32 }, { prefixLength: 128 }] });
 });
 
+t.test('without a default route gateways are the host’s alone', async (t) => {
+  for (const dataPlane of [PLAN.dataPlane, { mode: 'routed' } as const]) {
+    t.strictSame(wantedOf({ ...PLAN, dataPlane, routes: [], defaultRoute: false }).podRoutes, []);
+    t.equal(wantedOf({ ...PLAN, dataPlane, routes: [], defaultRoute: true }).podRoutes.length, 2);
+  }
+});
+
 t.test('what is not valid is refused before anything is done', async (t) => {
   const [ipv4, ipv6] = PLAN.addresses;
   if (ipv4 === undefined || ipv6 === undefined) throw new Error('they are there');
