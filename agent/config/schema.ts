@@ -41,7 +41,8 @@ const pool = z.strictObject({
   masquerade: z.boolean().default(false),
   routes: z
     .array(z.strictObject({ to: subnet, via: address.exactOptional() }))
-    .max(256)
+    // As many as an interface is given.
+    .max(32)
     .default([]),
 });
 
@@ -172,7 +173,7 @@ export const agentConfigSchema = z.strictObject({
       /** Before an address that was given back is granted to another app. */
       cooldown: duration.prefault('1m'),
       /** How long something must have been nobody's before it is collected. */
-      collectAfter: duration.prefault('2m'),
+      collectAfter: duration.prefault('5m'),
     })
     .prefault({}),
   holdings: z
