@@ -50,7 +50,9 @@ export function formatPools(pools: readonly Pool[]): string {
   const headings = ['pool', 'subnet', 'addresses', 'held', 'kept', 'reserved', 'quarantined', 'free'];
   const rows = pools.flatMap(({ name, subnets }) =>
     subnets.map(({ cidr, size, held, kept, reserved, quarantined }) => {
-      const free = BigInt(size) - BigInt(held + kept + reserved + quarantined);
+      const left = BigInt(size) - BigInt(held + kept + reserved + quarantined);
+      // Somebody may have what the configuration has excluded since.
+      const free = left < 0n ? 0n : left;
       return [name, cidr, size, held, kept, reserved, quarantined, free].map(String);
     }),
   );

@@ -73,7 +73,13 @@ async function plan(
   const own = attachmentKey(context.host, id);
   await transaction.load([own], signal);
   const there = transaction.get(own);
-  if (there !== undefined) return { acquired: granted(context, there), handovers: [] };
+  if (there !== undefined) {
+    await transaction.load(
+      there.addresses.map(({ address }) => addressKey(there.pool, address)),
+      signal,
+    );
+    return { acquired: grantedBefore(context, transaction, id, there), handovers: [] };
+  }
   const reused = await reuse(context, transaction, request, signal);
   if ('kind' in reused) return { acquired: reused, handovers: [] };
   const now = context.now();
@@ -117,9 +123,20 @@ async function plan(
 }
 
 /** ADD is asked once more: the agent died before it could answer, or the runtime asks twice. */
-function granted({ pools }: LeaseContext, { pool: name, addresses }: AttachmentRecord): Acquired {
+function grantedBefore(
+  { host, pools }: LeaseContext,
+  transaction: Transaction,
+  id: AttachmentId,
+  { pool: name, addresses }: AttachmentRecord,
+): Acquired {
   const pool = pools.get(name);
-  const grants = addresses.map(({ address }) => {
+  const grants = addresses.map(({ address, generation }) => {
+    if (!isHeldBy(transaction.get(addressKey(name, address)), host, id, generation)) {
+      throw new HoldfastError(
+        'PRECONDITION',
+        `${address} went from sandbox ${id.containerId} to a later one of its pod; remove the sandbox`,
+      );
+    }
     const subnet = pool && subnetOf(pool, parseAddress(address));
     if (subnet === undefined) {
       throw new HoldfastError('PRECONDITION', `${address} is no longer in pool ${name} of the configuration`);
@@ -222,6 +239,17 @@ async function reuseReserved(
 
 const isSamePod = (one: { namespace: string; name: string }, other: { namespace: string; name: string }): boolean =>
   one.namespace === other.namespace && one.name === other.name;
+
+/** Whether the address is still that attachment's: nobody has taken it over, nor was it given back. */
+export function isHeldBy(
+  record: AddressRecord | undefined,
+  host: string,
+  id: AttachmentId,
+  generation: number,
+): record is AddressRecord & { readonly state: Extract<AddressRecord['state'], { kind: 'held' }> } {
+  if (record?.state.kind !== 'held' || record.generation !== generation) return false;
+  return record.state.host === host && isSameAttachment(record.state, id);
+}
 
 export const isSameAttachment = (one: AttachmentId, other: AttachmentId): boolean =>
   one.network === other.network && one.containerId === other.containerId && one.ifname === other.ifname;

@@ -94,7 +94,7 @@ function message({ pool, address, record: { state } }: Listed): AddressMessage {
 }
 
 const handoverSchema = z.object({
-  at: z.number(),
+  at: z.int(),
   address: z.string(),
   pool: z.string(),
   event: z.string(),

@@ -49,6 +49,8 @@ export interface AttachmentsParts {
 export class Attachments implements CniHandler {
   readonly #parts: AttachmentsParts;
   readonly #locks = new KeyedMutex();
+  /** Of pods that keep their addresses; taken before those above. */
+  readonly #podLocks = new KeyedMutex();
   readonly #removing = new Set<Promise<void>>();
   #isOpen = false;
 
@@ -71,18 +73,23 @@ export class Attachments implements CniHandler {
     const { id, config, pod } = request;
     const pool = this.#poolOf(config.pool);
     const owner = this.#parts.owners.ownerOf(pod);
-    return await this.#locked(
-      id,
-      async () => {
-        const granted = await this.#acquire(request, pool, owner, signal);
-        const attached = await this.#join(request, pool, granted, signal);
-        if (signal.aborted && granted.isNew) await this.#takeOff(id);
-        // Nobody waits for the answer any more: nobody would know that there is something to take off.
-        signal.throwIfAborted();
-        return attached;
-      },
-      signal,
-    );
+    const join = (): Promise<Attached> =>
+      this.#locked(
+        id,
+        async () => {
+          const granted = await this.#acquire(request, pool, owner, signal);
+          const attached = await this.#join(request, pool, granted, signal);
+          if (signal.aborted && granted.isNew) await this.#takeOff(id);
+          // Nobody waits for the answer any more: nobody would know that there is something to take off.
+          signal.throwIfAborted();
+          return attached;
+        },
+        signal,
+      );
+    if (owner.ip !== 'keep' || owner.pod === undefined) return await join();
+    // The pod's earlier sandbox may be about to get its interface: it is silenced when it has one, not before.
+    const { namespace, name } = owner.pod;
+    return await this.#podLocks.run(`${namespace}/${name}/${id.network}/${id.ifname}`, join, signal);
   }
 
   async del({ id }: DelRequest, signal: AbortSignal): Promise<void> {
@@ -91,7 +98,23 @@ export class Attachments implements CniHandler {
 
   /** Takes the sandbox off the network, whatever of it there is. */
   async detach(id: AttachmentId, signal: AbortSignal): Promise<void> {
-    await this.#locked(id, () => this.#takeOff(id), signal);
+    await this.detachIf(async () => true, id, signal);
+  }
+
+  /**
+   * As {@link detach}, if that is still right when nothing else happens to the sandbox any more.
+   * @returns whether it was
+   */
+  async detachIf(isRight: () => Promise<boolean>, id: AttachmentId, signal: AbortSignal): Promise<boolean> {
+    return await this.#locked(
+      id,
+      async () => {
+        if (!(await isRight())) return false;
+        await this.#takeOff(id);
+        return true;
+      },
+      signal,
+    );
   }
 
   async check({ id, netns, config, expected, expectedMac }: CheckRequest, signal: AbortSignal): Promise<void> {
@@ -106,7 +129,8 @@ export class Attachments implements CniHandler {
     const missing = expected.filter((each) => !addresses.some(({ address }) => address === each));
     const problems = missing.map((each) => `${each} is not the sandbox's`);
     const [first, ...others] = grants;
-    if (config.dataPlane.mode !== 'ipam' && first !== undefined) {
+    if (first === undefined) problems.push('it has no address any more');
+    else if (config.dataPlane.mode !== 'ipam') {
       const plan = planLink(id, config.dataPlane, [first, ...others], routing);
       const changed = expectedMac === undefined ? plan : { ...plan, mac: expectedMac };
       problems.push(...(await links.check(netns, changed, signal)));
@@ -209,7 +233,7 @@ export class Attachments implements CniHandler {
     } catch (error) {
       // What an earlier ADD was granted is on an interface that speaks: it is given back by DEL alone.
       if (!isNew) throw error;
-      await release(this.#parts.leases, id, AbortSignal.timeout(CLEAN_UP_MS)).catch((undoError: unknown) =>
+      await this.#takeOff(id).catch((undoError: unknown) =>
         this.#parts.logger.warn(
           { containerId: id.containerId, error: describeError(undoError) },
           'addresses of a sandbox that could not be joined are given back later',

@@ -1,10 +1,11 @@
 // Collects on a schedule what nobody takes back: attachments of sandboxes that are gone, interfaces that belong to no
 // attachment, and addresses whose time is over.
 import type { Logger } from 'pino';
-import { describeError } from '../../lib/errors.ts';
+import { describeError, HoldfastError } from '../../lib/errors.ts';
 import type { NamespaceUse } from '../host/network/namespace-users.ts';
 import { sandboxId } from '../model/ids.ts';
 import type { ContainerRuntime } from '../runtime/runtime.ts';
+import { isSameAttachment } from './acquire.ts';
 import type { Attachments } from './attachments.ts';
 import { expire } from './expire.ts';
 import { findLeaks, inQuestion, isAbandoned, type Presence, Suspects } from './leaks.ts';
@@ -55,7 +56,33 @@ export class Collector {
     return this.#seen;
   }
 
+  /**
+   * Each kind by itself: a runtime that does not answer must not keep addresses whose time is over from their pools.
+   * @throws HoldfastError UNAVAILABLE with what could not be collected; it is tried at the next look
+   */
   async collect(signal: AbortSignal): Promise<void> {
+    const failures: unknown[] = [];
+    const kinds = [() => this.#expire(signal), () => this.#endLeaks(signal), () => this.lookAtStrays(signal)];
+    for (const work of kinds) {
+      try {
+        await work();
+      } catch (error) {
+        signal.throwIfAborted();
+        failures.push(error);
+      }
+    }
+    if (failures.length === 0) return;
+    const [cause] = failures;
+    throw new HoldfastError('UNAVAILABLE', `not all could be collected: ${failures.map(describeError).join('; ')}`, {
+      cause,
+    });
+  }
+
+  async #expire(signal: AbortSignal): Promise<void> {
+    while (await expire(this.#parts.leases, signal)) signal.throwIfAborted();
+  }
+
+  async #endLeaks(signal: AbortSignal): Promise<void> {
     const { leases, runtime, lookAtNamespaces, monotonic } = this.#parts;
     // Before the sandboxes: what is attached after this look is not judged by it.
     const attachments = await listAttachments(leases, signal);
@@ -66,18 +93,21 @@ export class Collector {
     const paths = questioned.map(({ record }) => record.netns);
     const presence: Presence = { sandboxIds, ...(await lookAtNamespaces([...new Set(paths)])) };
     for (const leak of findLeaks(this.#suspects, attachments, presence, monotonic())) await this.#end(leak, signal);
-    await this.lookAtStrays(signal);
-    while (await expire(leases, signal)) signal.throwIfAborted();
   }
 
   async #end({ id, record }: ListedAttachment, signal: AbortSignal): Promise<void> {
-    const { runtime, attachments, logger, onCollected } = this.#parts;
+    const { leases, runtime, attachments, logger, onCollected } = this.#parts;
     // Once more, and only about this one: what the looks showed may have changed since.
-    if ((await runtime.sandboxStatus(sandboxId(id.containerId), signal)) !== undefined) return;
-    const now: Presence = { sandboxIds: new Set(), ...(await this.#parts.lookAtNamespaces([record.netns])) };
-    if (!isAbandoned({ id, record }, now)) return;
+    const isLeaked = async (): Promise<boolean> => {
+      const there = await listAttachments(leases, signal, id.containerId);
+      // Taken off meanwhile; what has been joined since is another attachment.
+      if (!there.some((each) => isSameAttachment(each.id, id) && each.record.since === record.since)) return false;
+      if ((await runtime.sandboxStatus(sandboxId(id.containerId), signal)) !== undefined) return false;
+      const now: Presence = { sandboxIds: new Set(), ...(await this.#parts.lookAtNamespaces([record.netns])) };
+      return isAbandoned({ id, record }, now);
+    };
     try {
-      await attachments.detach(id, signal);
+      if (!(await attachments.detachIf(isLeaked, id, signal))) return;
     } catch (error) {
       signal.throwIfAborted();
       logger.warn(
@@ -109,7 +139,13 @@ export class Collector {
     }
     const silent = stray.filter(({ isUp }) => !isUp).map(({ name }) => name);
     for (const name of this.#suspectLinks.look(silent, monotonic())) {
-      await links.remove(name, signal);
+      try {
+        await links.remove(name, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        logger.warn({ interface: name, error: describeError(error) }, 'a stray interface could not be removed');
+        continue;
+      }
       onCollected('interface');
       logger.warn({ interface: name }, 'an interface that belongs to no sandbox was removed');
     }

@@ -24,17 +24,25 @@ function readDue(key: StoreKey): Due | undefined {
 }
 
 /**
- * Gives back what this host looks after and whose time is over.
+ * Gives back what this host looks after and whose time is over. What cannot be ended does not keep the rest waiting.
  * @returns whether there may be more
+ * @throws HoldfastError what kept the first of those back
  */
 export async function expire(context: LeaseContext, signal: AbortSignal): Promise<boolean> {
   const listed = await context.store.list(FOLDERS.expiry(context.host), { limit: AT_ONCE }, signal);
   const due = listed.map(({ key }) => readDue(key)).filter((each) => each !== undefined);
   const over = due.filter(({ until }) => until <= context.now());
+  const failures: unknown[] = [];
   for (const each of over) {
-    const handover = await inTurn(context, (transaction) => end(context, transaction, each, signal), signal);
-    if (handover !== undefined) context.onHandover(handover);
+    try {
+      const handover = await inTurn(context, (transaction) => end(context, transaction, each, signal), signal);
+      if (handover !== undefined) context.onHandover(handover);
+    } catch (error) {
+      signal.throwIfAborted();
+      failures.push(error);
+    }
   }
+  if (failures.length > 0) throw failures[0];
   return over.length === AT_ONCE;
 }
 
@@ -66,9 +74,13 @@ export async function forget(
   if (state.kind === 'kept') {
     const key = keptKey(state.pod, state.network, state.ifname);
     await transaction.load([key], signal);
-    const addresses = transaction.get(key)?.addresses.filter((each) => each !== address) ?? [];
-    if (addresses.length === 0) transaction.delete(key);
-    else transaction.put(key, { pool, addresses });
+    const kept = transaction.get(key);
+    // The pod may have others by now, of another pool.
+    if (kept !== undefined && kept.pool === pool) {
+      const addresses = kept.addresses.filter((each) => each !== address);
+      if (addresses.length === 0) transaction.delete(key);
+      else transaction.put(key, { pool, addresses });
+    }
     return { pod: state.pod };
   }
   if (state.kind === 'reserved') {

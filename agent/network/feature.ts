@@ -132,7 +132,8 @@ export function createNetwork({
       // The runtime stops containers for many reasons; only when the platform deletes the pod does nobody need the address.
       if (!mayReleaseEarly(pod.annotations) || !['deleting', 'deleted'].includes(podSource.phaseOf(pod))) return;
       for (const { id, record } of await listAttachments(leases, signal, container.sandboxId)) {
-        if (record.owner.early === true) await attachments.detach(id, signal);
+        // Another plugin's interface would go on speaking with the address.
+        if (record.owner.early === true && record.mode !== 'ipam') await attachments.detach(id, signal);
       }
     },
     recover: async (signal) => {

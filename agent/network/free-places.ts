@@ -2,10 +2,11 @@
 import { type Address, type Family, formatSubnet, parseAddress } from '../model/address.ts';
 import type { LeaseContext } from './lease-context.ts';
 import { keyParts, type StoreKey } from './lease-store.ts';
-import { roomIn, withFreed, withTaken } from './plan-block.ts';
-import { addressAt, layoutOf, nthBlock, type Pool, type PoolSubnet, placeOf, subnetOf } from './pool.ts';
-import { addressKey, blockKey, FOLDERS, openKey, subnetKey } from './records.ts';
-import { type Transaction, transact } from './transaction.ts';
+import { isTaken, roomIn, withFreed, withTaken } from './plan-block.ts';
+import { addressAt, layoutOf, nthBlock, type Pool, type PoolSubnet, placeOf, subnetOf, usableOffsets } from './pool.ts';
+import { onRecordElsewhere } from './pools-on-record.ts';
+import { addressKey, type BlockRecord, blockKey, FOLDERS, openKey, subnetKey } from './records.ts';
+import { StartOver, type Transaction, transact } from './transaction.ts';
 
 /** Open blocks that are looked at in one go. */
 const PAGE = 16;
@@ -14,8 +15,8 @@ const NEW_AT_ONCE = 16;
 
 const hintOf = (pool: Pool, { subnet }: PoolSubnet): string => `${pool.name} ${formatSubnet(subnet)}`;
 
-/** Somebody may take the last place between the look and the change; then it is looked again. */
-const LOOKS = 4;
+/** Addresses that are asked for in one go when a block is put right. */
+const ADDRESSES_AT_ONCE = 32;
 
 /**
  * Takes a free address of the family.
@@ -29,14 +30,20 @@ export async function takeFree(
   signal: AbortSignal,
 ): Promise<Address | undefined> {
   for (const subnet of pool.subnets.filter((each) => each.subnet.family === family)) {
-    for (let look = 1; look <= LOOKS; look += 1) {
-      const block = await findRoom(context, pool, subnet, signal);
-      if (block === undefined) break;
-      const offset = await takePlace(context, transaction, pool, subnet, block, signal);
-      if (offset !== undefined) return addressAt(subnet, block, offset);
-    }
+    const found = await findRoom(context, pool, subnet, signal);
+    if (found === undefined) continue;
+    const offset = await takePlace(context, transaction, pool, subnet, found, signal);
+    // Somebody took the last place between the look and this one.
+    if (offset === undefined) throw new StartOver();
+    return addressAt(subnet, found.block, offset);
   }
   return undefined;
+}
+
+/** A block, and the first of its places that were free just now. */
+interface Found {
+  readonly block: bigint;
+  readonly offset: number;
 }
 
 async function takePlace(
@@ -44,15 +51,26 @@ async function takePlace(
   transaction: Transaction,
   pool: Pool,
   subnet: PoolSubnet,
-  block: bigint,
+  { block, offset: likely }: Found,
   signal: AbortSignal,
 ): Promise<number | undefined> {
   const name = formatSubnet(subnet.subnet);
   const key = blockKey(pool.name, name, block);
-  await transaction.load([key], signal);
+  const recordAt = (offset: number) => addressKey(pool.name, addressAt(subnet, block, offset));
+  await transaction.load([key, recordAt(likely)], signal);
   const record = transaction.get(key);
   const [offset, ...others] = roomIn(subnet, block, record, context.now()).free;
   if (offset === undefined) return undefined;
+  const own = recordAt(offset);
+  await transaction.load([own], signal);
+  // The block knows nothing of addresses that were granted when the subnet had another size, or was another pool's.
+  if (
+    transaction.get(own) !== undefined ||
+    (await onRecordElsewhere(context, pool, [addressAt(subnet, block, offset)], signal)).size > 0
+  ) {
+    await bookStrangers(context, pool, subnet, block, signal);
+    throw new StartOver();
+  }
   const next = withTaken(record, offset, context.now());
   transaction.put(key, next);
   if (others.length === 0 && Object.keys(next.cooling).length === 0) {
@@ -62,16 +80,60 @@ async function takePlace(
   return offset;
 }
 
-/** The number of a block in which something was free just now. */
+/** Puts down as taken what is on record as somebody's. */
+async function bookStrangers(
+  context: LeaseContext,
+  pool: Pool,
+  subnet: PoolSubnet,
+  block: bigint,
+  signal: AbortSignal,
+): Promise<void> {
+  const key = blockKey(pool.name, formatSubnet(subnet.subnet), block);
+  const offsets = usableOffsets(subnet, block);
+  for (let from = 0; from < offsets.length; from += ADDRESSES_AT_ONCE) {
+    await transact(
+      context.store,
+      async (transaction) => {
+        const asked = offsets.slice(from, from + ADDRESSES_AT_ONCE).map((offset) => {
+          const address = addressAt(subnet, block, offset);
+          return { offset, address, own: addressKey(pool.name, address) };
+        });
+        await transaction.load([key, ...asked.map(({ own }) => own)], signal);
+        const elsewhere = await onRecordElsewhere(
+          context,
+          pool,
+          asked.map(({ address }) => address),
+          signal,
+        );
+        const before = transaction.get(key);
+        const strangers = asked.filter(
+          ({ offset, address, own }) =>
+            !isTaken(before, offset) && (transaction.get(own) !== undefined || elsewhere.has(address)),
+        );
+        if (strangers.length === 0) return;
+        transaction.put(
+          key,
+          strangers.reduce<BlockRecord | undefined>(
+            (each, { offset }) => withTaken(each, offset, context.now()),
+            before,
+          ),
+        );
+      },
+      signal,
+    );
+  }
+}
+
 async function findRoom(
   context: LeaseContext,
   pool: Pool,
   subnet: PoolSubnet,
   signal: AbortSignal,
-): Promise<bigint | undefined> {
+): Promise<Found | undefined> {
   const name = formatSubnet(subnet.subnet);
   const hint = context.hints.get(hintOf(pool, subnet));
-  if (hint !== undefined && (await withRoom(context, pool, subnet, [hint], signal)) !== undefined) return hint;
+  const hinted = hint === undefined ? undefined : await withRoom(context, pool, subnet, [hint], signal);
+  if (hinted !== undefined) return hinted;
   context.hints.delete(hintOf(pool, subnet));
   let after: StoreKey | undefined;
   for (;;) {
@@ -91,17 +153,19 @@ async function withRoom(
   subnet: PoolSubnet,
   blocks: readonly bigint[],
   signal: AbortSignal,
-): Promise<bigint | undefined> {
+): Promise<Found | undefined> {
   if (blocks.length === 0) return undefined;
   return await transact(
     context.store,
     async (look) => {
       const keys = blocks.map((block) => blockKey(pool.name, formatSubnet(subnet.subnet), block));
       await look.load(keys, signal);
-      return blocks.find((block, index) => {
-        const key = keys[index];
-        return key !== undefined && roomIn(subnet, block, look.get(key), context.now()).free.length > 0;
-      });
+      for (const [index, key] of keys.entries()) {
+        const block = blocks[index] ?? 0n;
+        const [offset] = roomIn(subnet, block, look.get(key), context.now()).free;
+        if (offset !== undefined) return { block, offset };
+      }
+      return undefined;
     },
     signal,
   );
@@ -113,7 +177,7 @@ async function beginBlock(
   pool: Pool,
   subnet: PoolSubnet,
   signal: AbortSignal,
-): Promise<bigint | undefined> {
+): Promise<Found | undefined> {
   const name = formatSubnet(subnet.subnet);
   // Counted anew when the ranges change: which block is the how-maniest depends on them.
   const begunKey = subnetKey(pool.name, layoutOf(subnet));
@@ -125,26 +189,29 @@ async function beginBlock(
         const begun = transaction.get(begunKey)?.begun ?? 0;
         const candidates = Array.from({ length: NEW_AT_ONCE }, (_, index) => nthBlock(subnet, begun + index));
         const blocks = candidates.filter((block) => block !== undefined);
-        if (blocks.length === 0) return { block: undefined, isLast: true };
+        if (blocks.length === 0) return { found: undefined, isLast: true };
         const keys = blocks.map((block) => blockKey(pool.name, name, block));
         await transaction.load(keys, signal);
-        const index = blocks.findIndex((block, at) => {
-          const key = keys[at];
-          return key !== undefined && roomIn(subnet, block, transaction.get(key), context.now()).free.length > 0;
-        });
-        const block = index < 0 ? undefined : blocks[index];
-        transaction.put(begunKey, { begun: begun + (index < 0 ? blocks.length : index + 1) });
-        if (block !== undefined) transaction.put(openKey(pool.name, name, block), {});
-        return { block, isLast: false };
+        for (const [index, block] of blocks.entries()) {
+          const key = keys[index];
+          const [offset] = key === undefined ? [] : roomIn(subnet, block, transaction.get(key), context.now()).free;
+          if (offset === undefined) continue;
+          transaction.put(begunKey, { begun: begun + index + 1 });
+          transaction.put(openKey(pool.name, name, block), {});
+          return { found: { block, offset }, isLast: false };
+        }
+        transaction.put(begunKey, { begun: begun + blocks.length });
+        return { found: undefined, isLast: false };
       },
       signal,
     );
-    if (result.block !== undefined || result.isLast) return result.block;
+    if (result.found !== undefined || result.isLast) return result.found;
   }
 }
 
 /**
- * Gives the address back to the pool, and its record up. What of it is no longer in the configuration is forgotten.
+ * Gives the address back to the pool that has it now, and its record up. What is no longer in the configuration is
+ * forgotten.
  * @param coolsUntil - when it may be granted again (milliseconds since the epoch)
  */
 export async function giveBack(
@@ -156,16 +223,17 @@ export async function giveBack(
   signal: AbortSignal,
 ): Promise<void> {
   transaction.delete(addressKey(poolName, address));
-  const pool = context.pools.get(poolName);
   const parsed = parseAddress(address);
-  const subnet = pool && subnetOf(pool, parsed);
-  if (subnet === undefined) return;
-  const name = formatSubnet(subnet.subnet);
-  const { block, offset } = placeOf(subnet, parsed.value);
-  const key = blockKey(poolName, name, block);
-  await transaction.load([key], signal);
-  transaction.put(key, withFreed(transaction.get(key), offset, coolsUntil, context.now()));
-  transaction.put(openKey(poolName, name, block), {});
+  for (const pool of context.pools.values()) {
+    const subnet = subnetOf(pool, parsed);
+    if (subnet === undefined) continue;
+    const name = formatSubnet(subnet.subnet);
+    const { block, offset } = placeOf(subnet, parsed.value);
+    const key = blockKey(pool.name, name, block);
+    await transaction.load([key], signal);
+    transaction.put(key, withFreed(transaction.get(key), offset, coolsUntil, context.now()));
+    transaction.put(openKey(pool.name, name, block), {});
+  }
 }
 
 /** Whether {@link takeFree} would find one now. */

@@ -1,11 +1,11 @@
 // What this host's sandboxes have, as it is on record.
 import { parseAddress } from '../model/address.ts';
-import type { Grant } from './acquire.ts';
+import { type Grant, isHeldBy } from './acquire.ts';
 import type { AttachmentId } from './cni/request.ts';
 import type { LeaseContext } from './lease-context.ts';
 import { keyParts, type StoreKey } from './lease-store.ts';
 import { type Pool, subnetOf } from './pool.ts';
-import { type AttachmentRecord, attachmentKey, FOLDERS } from './records.ts';
+import { type AttachmentRecord, addressKey, attachmentKey, FOLDERS } from './records.ts';
 import { parseRecord } from './transaction.ts';
 
 const PAGE = 256;
@@ -40,7 +40,7 @@ export async function listAttachments(
 
 export interface FoundAttachment {
   readonly mode: AttachmentRecord['mode'];
-  /** Those of its addresses that the configuration still has. */
+  /** Those of its addresses that are still its own, and that the configuration still has. */
   readonly grants: readonly Grant[];
   readonly pool: Pool;
 }
@@ -55,7 +55,15 @@ export async function findAttachment(
   if (entry === undefined) return undefined;
   const { mode, pool: name, addresses } = parseRecord(key, schema, entry.value);
   const pool = pools.get(name) ?? { name, subnets: [], routes: [] };
-  const grants = addresses.flatMap(({ address }): Grant[] => {
+  const records = await store.read(
+    addresses.map(({ address }) => addressKey(name, address).key),
+    signal,
+  );
+  const grants = addresses.flatMap(({ address, generation }): Grant[] => {
+    const own = addressKey(name, address);
+    const text = records.get(own.key)?.value;
+    const record = text === undefined ? undefined : parseRecord(own.key, own.schema, text);
+    if (!isHeldBy(record, host, id, generation)) return [];
     const subnet = subnetOf(pool, parseAddress(address));
     return subnet === undefined ? [] : [{ address, subnet }];
   });

@@ -2,15 +2,19 @@
 // come no other way.
 import type { Pod } from '../model/pod.ts';
 import type { PodHint } from './cni/request.ts';
-import { type OwnerRules, type PodDescription, planOwner } from './plan-owner.ts';
+import { type OwnerRules, planOwner } from './plan-owner.ts';
 import type { Owner } from './records.ts';
+
+/** What counts of what RunPodSandbox tells. */
+export type ToldPod = Pick<Pod, 'uid' | 'namespace' | 'name' | 'labels' | 'annotations'>;
 
 /** More pods than a node has. Nothing else ends the memory of one: what is told last about a pod is true until then. */
 const MOST_PODS = 4096;
 
 export class Owners {
   readonly #rules: OwnerRules;
-  readonly #seen = new Map<string, PodDescription>();
+  /** By UID. Not all that was told: annotations can have 256 KiB. */
+  readonly #seen = new Map<string, Owner>();
 
   constructor(rules: OwnerRules) {
     this.#rules = rules;
@@ -20,11 +24,10 @@ export class Owners {
    * RunPodSandbox follows.
    * @throws HoldfastError INVALID_REQUEST when the pod asks for what does not exist: here, where the kubelet shows why
    */
-  expect({ uid, namespace, name, labels, annotations }: Pod): void {
-    const description = { uid, namespace, name, labels, annotations };
-    planOwner(description, this.#rules);
+  expect({ uid, namespace, name, labels, annotations }: ToldPod): void {
+    const owner = planOwner({ uid, namespace, name, labels, annotations }, this.#rules);
     this.#seen.delete(uid);
-    this.#seen.set(uid, description);
+    this.#seen.set(uid, owner);
     const [oldest] = this.#seen.keys();
     if (this.#seen.size > MOST_PODS && oldest !== undefined) this.#seen.delete(oldest);
   }
@@ -37,7 +40,7 @@ export class Owners {
     if (namespace === undefined || name === undefined) return planOwner(undefined, this.#rules);
     const seen = uid === undefined ? undefined : this.#seen.get(uid);
     // The UID comes from the same kubelet; that it names another pod would be somebody's forgery.
-    if (seen !== undefined && seen.namespace === namespace && seen.name === name) return planOwner(seen, this.#rules);
+    if (seen?.pod?.namespace === namespace && seen.pod.name === name) return seen;
     return planOwner(
       {
         namespace,

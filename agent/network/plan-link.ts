@@ -78,9 +78,10 @@ export function describeGrants(
       ? { address: `${address}/${subnet.family === 4 ? 32 : 128}` }
       : { address: `${address}/${subnet.prefixLength}`, ...(gateway === undefined ? {} : { gateway }) },
   );
+  const given = new Set(routes.map(({ destination }) => destination));
   const defaults = grants.flatMap(({ subnet: { subnet, gateway } }): ResultRoute[] => {
-    // A pool's own default route is instead of that by the gateway.
-    if (!defaultRoute || routes.some(({ destination }) => destination === DEFAULT_ROUTE[subnet.family])) return [];
+    // A default route of the pool's takes the place of the gateway's; two of them no plugin could set up.
+    if (!defaultRoute || given.has(DEFAULT_ROUTE[subnet.family])) return [];
     if (mode === 'routed') return [{ dst: DEFAULT_ROUTE[subnet.family] }];
     return gateway === undefined ? [] : [{ dst: DEFAULT_ROUTE[subnet.family], gw: gateway }];
   });

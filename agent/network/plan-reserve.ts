@@ -22,14 +22,17 @@ export function withoutEntry({ entries }: ReserveRecord, entry: ReserveEntry): R
   return { entries: entries.filter((each) => each !== entry) };
 }
 
-/** The record with the entry, and the oldest ones that are one too many. */
+/** Each costs a change of the store some keys, and a change has a limit: after the cap was lowered, the rest goes later. */
+const MOST_EVICTED = 4;
+
+/** The record with the entry, and the oldest of those that are too many. */
 export function withEntry(
   record: ReserveRecord | undefined,
   entry: ReserveEntry,
   cap: number,
 ): { readonly record: ReserveRecord; readonly evicted: readonly ReserveEntry[] } {
   const entries = [...(record?.entries ?? []), entry];
-  const surplus = Math.max(0, entries.length - cap);
+  const surplus = Math.min(MOST_EVICTED, Math.max(0, entries.length - cap));
   return { record: { entries: entries.slice(surplus) }, evicted: entries.slice(0, surplus) };
 }
 

@@ -1,7 +1,8 @@
 // Takes the addresses of a sandbox back: for its pod, into its app's reserve, or to the pool. Only what that very sandbox
 // still holds: a late release of an earlier grant frees nothing.
 import type { Address } from '../model/address.ts';
-import { isSameAttachment } from './acquire.ts';
+import { isHeldBy } from './acquire.ts';
+import { MAX_KEY_BYTES } from './check-request.ts';
 import type { AttachmentId } from './cni/request.ts';
 import { giveBack } from './free-places.ts';
 import type { Handover, LeaseContext } from './lease-context.ts';
@@ -39,6 +40,8 @@ async function plan(
   signal: AbortSignal,
 ): Promise<readonly Handover[]> {
   const own = attachmentKey(context.host, id);
+  // ADD was refused for it: the names of host, sandbox and network are too long together.
+  if (own.key.length > MAX_KEY_BYTES) return [];
   await transaction.load([own], signal);
   const attachment = transaction.get(own);
   if (attachment === undefined) return [];
@@ -50,8 +53,7 @@ async function plan(
   const held: Held[] = [];
   for (const { address, generation } of addresses) {
     const record = transaction.get(addressKey(pool, address));
-    if (record?.state.kind !== 'held' || record.generation !== generation) continue;
-    if (record.state.host !== context.host || !isSameAttachment(record.state, id)) continue;
+    if (!isHeldBy(record, context.host, id, generation)) continue;
     held.push({ address, record: { generation, state: record.state } });
   }
   transaction.delete(own);

@@ -56,6 +56,11 @@ export class Transaction {
   }
 }
 
+/** Thrown by a transaction's work when what it has read is no longer so: {@link transact} does it again. */
+export class StartOver extends Error {
+  override readonly name = 'StartOver';
+}
+
 /** @throws HoldfastError DAMAGED */
 export function parseRecord<Value>(key: StoreKey, schema: RecordKey<Value>['schema'], text: string): Value {
   try {
@@ -67,7 +72,7 @@ export function parseRecord<Value>(key: StoreKey, schema: RecordKey<Value>['sche
 
 /**
  * Does the work until it can be committed.
- * @param work - may be done several times; what it throws ends it, with nothing written
+ * @param work - may be done several times; what it throws ends it, with nothing written, but for {@link StartOver}
  * @throws HoldfastError UNAVAILABLE when others were faster every time, or when the store cannot be asked
  */
 export async function transact<Result>(
@@ -78,8 +83,12 @@ export async function transact<Result>(
   for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt += 1) {
     signal.throwIfAborted();
     const transaction = new Transaction(store);
-    const result = await work(transaction);
-    if (await transaction.commit(signal)) return result;
+    try {
+      const result = await work(transaction);
+      if (await transaction.commit(signal)) return result;
+    } catch (error) {
+      if (!(error instanceof StartOver)) throw error;
+    }
     await delay(Math.random() * Math.min(LONGEST_PAUSE_MS, 2 ** attempt), undefined, { signal });
   }
   throw new HoldfastError('UNAVAILABLE', 'too many others change the same addresses at the same time; try again');

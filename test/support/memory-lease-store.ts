@@ -1,5 +1,7 @@
-// A lease store of plain maps, with the pauses between its steps that a real one has: for tests of the rules above it.
+// A lease store of plain maps, with the limits of a real one and the pauses between its steps: for tests of the rules above
+// it.
 import { setImmediate } from 'node:timers/promises';
+import { checkChange, checkList, checkRead } from '../../agent/network/check-request.ts';
 import {
   ABSENT,
   type Entry,
@@ -20,12 +22,14 @@ export function memoryLeaseStore(pause: () => Promise<unknown> = () => setImmedi
   return {
     entries,
     read: async (keys) => {
+      checkRead(keys);
       await pause();
       const found = keys.map((key) => [key, entries.get(key)] as const);
       await pause();
       return new Map(found.filter((each): each is [StoreKey, Entry] => each[1] !== undefined));
     },
     list: async (folder, { limit, after }) => {
+      checkList(folder, limit);
       await pause();
       return [...entries]
         .filter(([key]) => key.startsWith(`${folder}/`) && (after === undefined || key > after))
@@ -34,6 +38,7 @@ export function memoryLeaseStore(pause: () => Promise<unknown> = () => setImmedi
         .slice(0, limit);
     },
     commit: async ({ expect, write }) => {
+      checkChange({ expect, write });
       await pause();
       for (const [key, version] of expect) {
         if ((entries.get(key)?.version ?? ABSENT) !== version) return 'conflict';

@@ -143,7 +143,33 @@ async function hasIptables(t: Test): Promise<boolean> {
   );
 }
 
+/** The rules that portmap keeps for every pod to come. */
+async function hostPortRules(program: string): Promise<readonly string[]> {
+  return (await output(program, '-t', 'nat', '-S')).split('\n').filter((rule) => rule.includes('CNI-HOSTPORT-'));
+}
+
+/** Takes them away at the end, where there were none before and no other pod has ports of the host by then. */
+async function removeHostPortRulesAtEnd(t: Test): Promise<void> {
+  for (const program of ['iptables', 'ip6tables']) {
+    if ((await hostPortRules(program)).length > 0) continue;
+    t.teardown(async () => {
+      if ((await output(program, '-t', 'nat', '-S')).includes('CNI-DN-')) return;
+      const rules = await hostPortRules(program);
+      const added = rules.filter((rule) => rule.startsWith('-A'));
+      const chains = rules.filter((rule) => rule.startsWith('-N'));
+      for (const rule of [
+        ...added.map((each) => `-D${each.slice(2)}`),
+        ...chains.map((each) => `-X${each.slice(2)}`),
+      ]) {
+        const words = [...rule.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, word]) => quoted ?? word ?? '');
+        await output(program, '-t', 'nat', ...words);
+      }
+    });
+  }
+}
+
 t.test('with other plugins', { skip: NEEDS_PLUGINS }, async (t) => {
+  if (await hasIptables(t)) await removeHostPortRulesAtEnd(t);
   const node = await startDirectNode(t, NETWORK);
   removeAtEnd(t, BRIDGE);
   await output('ip', 'link', 'add', MASTER, 'up', 'type', 'veth', 'peer', 'name', `${MASTER}p`);

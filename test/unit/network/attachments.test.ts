@@ -1,93 +1,338 @@
-// Joining a sandbox and taking it off again, over interfaces that fail or take long: nobody's address is given away while
-// it speaks, and nothing is left that nobody was told of.
-import pino from 'pino';
+// Sandboxes come and go as a runtime says, on interfaces that fail at every step: no address is lost, and none is on two
+// interfaces that speak.
+import { setImmediate } from 'node:timers/promises';
+import fc from 'fast-check';
+import { pino } from 'pino';
 import t from 'tap';
-import { parseSubnet } from '../../../agent/model/address.ts';
 import { Attachments } from '../../../agent/network/attachments.ts';
-import type { AddRequest, DataPlane } from '../../../agent/network/cni/request.ts';
-import type { LeaseContext } from '../../../agent/network/lease-context.ts';
-import { listAttachments } from '../../../agent/network/list-attachments.ts';
+import type { AddRequest, Attached, DataPlane } from '../../../agent/network/cni/request.ts';
 import { Owners } from '../../../agent/network/owners.ts';
 import { hostNameOf } from '../../../agent/network/plan-link.ts';
-import type { PodLinks } from '../../../agent/network/pod-links.ts';
-import { poolSubnet } from '../../../agent/network/pool.ts';
-import { KeyedMutex } from '../../../lib/keyed-mutex.ts';
+import type { Pool } from '../../../agent/network/pool.ts';
+import { inconsistencies } from '../../support/address-consistency.ts';
+import { type FakePodLinks, fakePodLinks } from '../../support/fake-pod-links.ts';
 import { memoryLeaseStore } from '../../support/memory-lease-store.ts';
+import { holdsAsync } from '../../support/properties.ts';
+import { poolOf, sandboxOf, type TestLeases, testLeases } from '../../support/test-leases.ts';
 
 const SIGNAL = new AbortController().signal;
-const BRIDGE: DataPlane = { mode: 'bridge', bridge: 'br0', hairpin: true };
+/** Two pods' addresses. */
+const POOL = poolOf('default', '192.0.2.0/30');
+const BRIDGE: DataPlane = { mode: 'bridge', bridge: 'br', hairpin: false };
+const IPAM: DataPlane = { mode: 'ipam' };
+const KEEP = { 'holdfast.dev/ip': 'keep' };
 
-/** @param onAttach - what happens just before an interface is there */
-function setUp(onAttach: () => void = () => undefined) {
-  const there = new Set<string>();
-  const links: PodLinks = {
-    attach: async (_netns, { hostName, mac }) => {
-      if (there.has(hostName)) throw new Error(`${hostName} is there already`);
-      onAttach();
-      there.add(hostName);
-      return { hostName, hostMac: mac, mac, mtu: 1500 };
-    },
-    quiesce: async () => undefined,
-    remove: async (hostName) => void there.delete(hostName),
-    check: async () => [],
-    list: async () => [...there].map((name) => ({ name, isUp: true, addresses: [] })),
-    close: async () => undefined,
-  };
-  const shape = { exclude: [], ranges: [], gateway: undefined };
-  const pool = {
-    name: 'default',
-    subnets: [poolSubnet({ subnet: parseSubnet('192.0.2.0/29'), ...shape })],
-    routes: [],
-  };
-  const leases: LeaseContext = {
-    store: memoryLeaseStore(),
-    host: 'a',
-    turns: new KeyedMutex(),
-    pools: new Map([['default', pool]]),
-    options: { keepFor: 1000, reserve: { cap: 3, keepFor: 1000 }, cooldown: 0 },
-    now: () => 1,
-    hints: new Map(),
-    onHandover: () => undefined,
-  };
-  const attachments = new Attachments({
-    leases,
-    links,
-    owners: new Owners({ appLabel: 'app', defaultIp: 'none', byNamespace: new Map() }),
-    defaultPool: 'default',
-    logger: pino({ enabled: false }),
-    reach: async () => undefined,
-  });
+interface Host {
+  readonly attachments: Attachments;
+  readonly links: FakePodLinks;
+  readonly leases: TestLeases;
+  readonly speaking: () => readonly string[];
+  readonly inconsistencies: () => Promise<readonly string[]>;
+}
+
+/** @param before - what an agent that was killed left behind */
+function start(pool: Pool = POOL, before?: Pick<Host, 'links' | 'leases'>): Host {
+  const links = before?.links ?? fakePodLinks();
+  const leases = before?.leases ?? testLeases(memoryLeaseStore(), [pool]);
+  const owners = new Owners({ appLabel: 'app', defaultIp: 'none', byNamespace: new Map() });
+  const logger = pino({ level: 'silent' });
+  const reach = async (): Promise<void> => undefined;
+  const attachments = new Attachments({ leases, links, owners, defaultPool: pool.name, logger, reach });
   attachments.open();
-  return { attachments, there, held: async () => (await listAttachments(leases, SIGNAL)).map(({ id }) => id) };
+  return {
+    attachments,
+    links,
+    leases,
+    speaking: () => [...links.ends.values()].flat(),
+    inconsistencies: () => inconsistencies(leases.store, [...leases.pools.values()]),
+  };
 }
 
-const ID = { network: 'pods', containerId: 'one', ifname: 'eth0' };
+const configOf = (dataPlane: DataPlane = BRIDGE) => ({ name: 'pods', dataPlane });
 
-function addOf(dataPlane: DataPlane): AddRequest {
-  return { command: 'ADD', id: ID, netns: '/n', config: { name: 'pods', dataPlane }, pod: {} };
+function addOf(containerId: string, annotations: Readonly<Record<string, string>> = {}, name = 'db-0'): AddRequest {
+  const pod = { namespace: 'default', name, annotations };
+  return { command: 'ADD', id: sandboxOf(containerId), netns: `/run/netns/${containerId}`, config: configOf(), pod };
 }
 
-t.test('the caller goes while the interface is made', async (t) => {
+const addressesOf = ({ addresses }: Attached): readonly string[] => addresses.map(({ address }) => address);
+const del = ({ attachments }: Host, containerId: string, signal = SIGNAL): Promise<void> =>
+  attachments.del({ command: 'DEL', id: sandboxOf(containerId), config: configOf() }, signal);
+const fail = async (): Promise<void> => {
+  throw new Error('the kernel refused');
+};
+
+t.test('a sandbox is joined, told what it has, and taken off', async (t) => {
+  const host = start();
+  const attached = await host.attachments.add(addOf('1'), SIGNAL);
+  t.match(attached, {
+    interfaces: [{ name: hostNameOf(sandboxOf('1')) }, { name: 'eth0', sandbox: '/run/netns/1' }],
+    addresses: [{ address: '192.0.2.1/30' }],
+  });
+  t.strictSame(host.speaking(), ['192.0.2.1']);
+  await del(host, '1');
+  t.strictSame(host.speaking(), []);
+  await host.attachments.settled();
+  t.equal(host.links.ends.size, 0, 'the interface goes after the answer');
+  t.strictSame(await host.inconsistencies(), []);
+});
+
+t.test('DEL succeeds for what never was, and for what was taken off already', async (t) => {
+  const host = start();
+  await del(host, 'never');
+  await host.attachments.add(addOf('1'), SIGNAL);
+  await del(host, '1');
+  await del(host, '1');
+  await host.attachments.settled();
+  t.equal(host.leases.told.filter(({ event }) => event === 'freed').length, 1);
+});
+
+t.test('DEL succeeds for names that are too long for anything to be on record', async (t) => {
+  const host = start();
+  const id = { network: 'n'.repeat(253), containerId: 'c'.repeat(253), ifname: '~~~~~~~~~~~~~~~' };
+  const config = { ...configOf(), name: id.network };
+  await t.rejects(host.attachments.add({ ...addOf('1'), id, config }, SIGNAL), { code: 'INVALID_REQUEST' });
+  await host.attachments.del({ command: 'DEL', id, config }, SIGNAL);
+});
+
+t.test('what could not be joined gives its addresses back', async (t) => {
+  const host = start();
+  for (const id of ['1', '2', '3']) {
+    host.links.once('attach', fail);
+    await t.rejects(host.attachments.add(addOf(id), SIGNAL), /the kernel refused/);
+  }
+  t.strictSame(addressesOf(await host.attachments.add(addOf('4'), SIGNAL)), ['192.0.2.1/30']);
+  t.strictSame(await host.inconsistencies(), []);
+});
+
+t.test('what could not be joined keeps its addresses as long as it may be speaking', async (t) => {
+  const host = start();
+  host.links.once('attach', fail);
+  host.links.once('quiesce', fail);
+  await t.rejects(host.attachments.add(addOf('1'), SIGNAL), /the kernel refused/);
+  t.strictSame(addressesOf(await host.attachments.add(addOf('2'), SIGNAL)), ['192.0.2.2/30']);
+  await del(host, '1');
+  t.strictSame(addressesOf(await host.attachments.add(addOf('3'), SIGNAL)), ['192.0.2.1/30']);
+});
+
+t.test('an interface that cannot be silenced keeps its addresses', async (t) => {
+  const host = start();
+  await host.attachments.add(addOf('1'), SIGNAL);
+  host.links.once('quiesce', fail);
+  await t.rejects(del(host, '1'), /the kernel refused/);
+  t.strictSame(addressesOf(await host.attachments.add(addOf('2'), SIGNAL)), ['192.0.2.2/30']);
+  t.strictSame(host.links.clashes, []);
+  await del(host, '1');
+  t.strictSame(await host.inconsistencies(), []);
+});
+
+t.test('an interface that cannot be removed has no address any more', async (t) => {
+  const host = start();
+  await host.attachments.add(addOf('1'), SIGNAL);
+  host.links.once('remove', fail);
+  await del(host, '1');
+  await host.attachments.settled();
+  t.equal(host.links.ends.size, 1);
+  t.strictSame(addressesOf(await host.attachments.add(addOf('2'), SIGNAL)), ['192.0.2.1/30']);
+  t.strictSame(host.links.clashes, []);
+});
+
+t.test('a caller that goes away while its sandbox is joined leaves nothing', async (t) => {
+  const host = start();
   const caller = new AbortController();
-  const { attachments, there, held } = setUp(() => caller.abort(new Error('gone')));
-  await t.rejects(attachments.add(addOf(BRIDGE), caller.signal), /gone/);
-  await attachments.settled();
-  t.strictSame(await held(), []);
-  t.strictSame([...there], []);
+  host.links.once('attach', async () => caller.abort(new Error('gone')));
+  await t.rejects(host.attachments.add(addOf('1'), caller.signal), /gone/);
+  t.strictSame(host.speaking(), []);
+  t.strictSame(addressesOf(await host.attachments.add(addOf('2'), SIGNAL)), ['192.0.2.1/30']);
 });
 
-t.test('a second ADD takes nothing from the first', async (t) => {
-  const { attachments, there, held } = setUp();
-  await attachments.add(addOf(BRIDGE), SIGNAL);
-  await t.rejects(attachments.add(addOf(BRIDGE), SIGNAL), /is there already/);
-  t.strictSame(await held(), [ID]);
-  t.strictSame([...there], [hostNameOf(ID)]);
+t.test('a caller that goes away in the middle of DEL is finished for', async (t) => {
+  const host = start();
+  await host.attachments.add(addOf('1'), SIGNAL);
+  const caller = new AbortController();
+  host.links.once('quiesce', async () => caller.abort());
+  await del(host, '1', caller.signal);
+  t.strictSame(host.speaking(), []);
+  t.strictSame(addressesOf(await host.attachments.add(addOf('2'), SIGNAL)), ['192.0.2.1/30']);
 });
 
-t.test('an IPAM plugin is told addresses once', async (t) => {
-  const { attachments, held } = setUp();
-  const { addresses } = await attachments.add(addOf({ mode: 'ipam' }), SIGNAL);
-  t.equal(addresses.length, 1);
-  await t.rejects(attachments.add(addOf({ mode: 'ipam' }), SIGNAL), { code: 'PRECONDITION' });
-  t.strictSame(await held(), [ID]);
+t.test('the agent was killed before it joined the sandbox: ADD again gives the same', async (t) => {
+  const before = start();
+  before.links.once('attach', () => new Promise(() => {}));
+  void before.attachments.add(addOf('1'), SIGNAL);
+  while (before.links.calls.length === 0) await setImmediate();
+  const after = start(POOL, before);
+  t.strictSame(addressesOf(await after.attachments.add(addOf('1'), SIGNAL)), ['192.0.2.1/30']);
+  t.strictSame(await after.inconsistencies(), []);
+});
+
+t.test('ADD for a sandbox that is joined fails and takes nothing from it', async (t) => {
+  const host = start();
+  await host.attachments.add(addOf('1'), SIGNAL);
+  await t.rejects(host.attachments.add(addOf('1'), SIGNAL), { code: 'PRECONDITION' });
+  t.strictSame(host.speaking(), ['192.0.2.1'], 'it still speaks');
+  t.strictSame(addressesOf(await host.attachments.add(addOf('2'), SIGNAL)), ['192.0.2.2/30'], 'nobody else gets it');
+  t.strictSame(host.links.clashes, []);
+  t.strictSame(await host.inconsistencies(), []);
+});
+
+t.test('a pod’s earlier sandbox is silent before the later one speaks', async (t) => {
+  const host = start();
+  await host.attachments.add(addOf('old', KEEP), SIGNAL);
+  t.strictSame(addressesOf(await host.attachments.add(addOf('new', KEEP), SIGNAL)), ['192.0.2.1/30']);
+  t.strictSame(host.links.clashes, []);
+  const [old, later] = [hostNameOf(sandboxOf('old')), hostNameOf(sandboxOf('new'))];
+  t.strictSame(host.links.calls, [`attach ${old}`, `quiesce ${old}`, `attach ${later}`]);
+  await del(host, 'old');
+  t.strictSame(host.speaking(), ['192.0.2.1'], 'a late DEL takes nothing from the later one');
+  t.strictSame(await host.inconsistencies(), []);
+});
+
+t.test('an earlier sandbox that cannot be silenced keeps its address', async (t) => {
+  const host = start();
+  await host.attachments.add(addOf('old', KEEP), SIGNAL);
+  host.links.once('quiesce', fail);
+  await t.rejects(host.attachments.add(addOf('new', KEEP), SIGNAL), /the kernel refused/);
+  t.strictSame(host.links.clashes, []);
+  t.strictSame(await host.inconsistencies(), []);
+});
+
+t.test('an earlier sandbox that is just being joined is silenced when it has its interface, not before', async (t) => {
+  const host = start();
+  let go = (): void => {};
+  host.links.once(
+    'attach',
+    () =>
+      new Promise((resolve) => {
+        go = resolve;
+      }),
+  );
+  const old = host.attachments.add(addOf('old', KEEP), SIGNAL);
+  while (host.links.calls.length === 0) await setImmediate();
+  const later = host.attachments.add(addOf('new', KEEP), SIGNAL);
+  for (let turn = 0; turn < 30; turn += 1) await setImmediate();
+  go();
+  await Promise.allSettled([old, later]);
+  t.strictSame(host.links.clashes, []);
+  t.strictSame(host.speaking(), ['192.0.2.1']);
+  t.strictSame(await host.inconsistencies(), []);
+});
+
+t.test('ADD again for a sandbox whose address went to a later one is refused', async (t) => {
+  const host = start();
+  await host.attachments.add(addOf('old', KEEP), SIGNAL);
+  await host.attachments.add(addOf('new', KEEP), SIGNAL);
+  await host.links.remove(hostNameOf(sandboxOf('old')), SIGNAL);
+  await t.rejects(host.attachments.add(addOf('old', KEEP), SIGNAL), { code: 'PRECONDITION' });
+  t.strictSame(host.links.clashes, []);
+  const check = { command: 'CHECK', id: sandboxOf('old'), netns: '/n', config: configOf(), expected: [] } as const;
+  await t.rejects(host.attachments.check(check, SIGNAL), { code: 'PRECONDITION' }, 'and CHECK tells');
+});
+
+t.test('the address of an earlier sandbox whose interface is another plugin’s waits for its DEL', async (t) => {
+  const host = start();
+  await host.attachments.add({ ...addOf('old', KEEP), config: configOf(IPAM) }, SIGNAL);
+  await t.rejects(host.attachments.add(addOf('new', KEEP), SIGNAL), { code: 'UNAVAILABLE' });
+  await del(host, 'old');
+  t.strictSame(addressesOf(await host.attachments.add(addOf('new', KEEP), SIGNAL)), ['192.0.2.1/30']);
+});
+
+t.test('as an IPAM plugin it makes no interfaces', async (t) => {
+  const host = start();
+  const attached = await host.attachments.add({ ...addOf('1'), config: configOf(IPAM) }, SIGNAL);
+  t.strictSame(attached, { interfaces: [], addresses: [{ address: '192.0.2.1/30' }], routes: [] });
+  t.strictSame(host.links.calls, []);
+});
+
+t.test('GC takes off what is not valid, goes on after a failure, and keeps the rest', async (t) => {
+  const host = start(poolOf('default', '192.0.2.0/28'));
+  for (const id of ['1', '2', '3', '4']) await host.attachments.add(addOf(id), SIGNAL);
+  host.links.once('quiesce', fail);
+  const gc = { command: 'GC', config: configOf(), valid: [{ containerId: '2', ifname: 'eth0' }] } as const;
+  await t.rejects(host.attachments.gc(gc, SIGNAL), { code: 'HOST_FAILURE', message: /the kernel refused/ });
+  t.same(host.speaking().length, 2);
+  await host.attachments.gc(gc, SIGNAL);
+  t.strictSame(host.speaking(), ['192.0.2.2']);
+  const other = { ...gc, config: { ...configOf(), name: 'another' }, valid: [] };
+  await host.attachments.gc(other, SIGNAL);
+  t.strictSame(host.speaking(), ['192.0.2.2'], 'another network’s GC does not concern it');
+  t.strictSame(await host.inconsistencies(), []);
+});
+
+t.test('CHECK tells what is missing', async (t) => {
+  const host = start();
+  const id = sandboxOf('1');
+  const check = { command: 'CHECK', id, netns: '/n', config: configOf(), expected: ['192.0.2.1/30'] } as const;
+  await t.rejects(host.attachments.check(check, SIGNAL), { code: 'PRECONDITION', message: /no address/ });
+  await host.attachments.add(addOf('1'), SIGNAL);
+  await host.attachments.check(check, SIGNAL);
+  await t.rejects(host.attachments.check({ ...check, expected: ['192.0.2.9/30'] }, SIGNAL), {
+    code: 'PRECONDITION',
+    message: /192\.0\.2\.9/,
+  });
+  await host.links.quiesce(hostNameOf(id), SIGNAL);
+  await t.rejects(host.attachments.check(check, SIGNAL), { code: 'PRECONDITION', message: /is missing/ });
+});
+
+t.test('STATUS says when there is no room', async (t) => {
+  const host = start();
+  const status = { command: 'STATUS', config: configOf() } as const;
+  await host.attachments.status(status, SIGNAL);
+  for (const id of ['1', '2']) await host.attachments.add(addOf(id), SIGNAL);
+  await t.rejects(host.attachments.status(status, SIGNAL), { code: 'NO_ROOM' });
+  await t.rejects(host.attachments.add(addOf('3'), SIGNAL), { code: 'NO_ROOM' });
+  await del(host, '1');
+  await host.attachments.status(status, SIGNAL);
+});
+
+t.test('a pool that the configuration does not have is named', async (t) => {
+  const host = start();
+  const config = { ...configOf(), pool: 'nowhere' };
+  await t.rejects(host.attachments.add({ ...addOf('1'), config }, SIGNAL), {
+    code: 'INVALID_CONFIG',
+    message: /nowhere.*default/,
+  });
+});
+
+t.test('whatever fails at once, no two interfaces speak with one address and all come back', async (t) => {
+  const steps = fc.array(
+    fc.record({
+      verb: fc.constantFrom('add' as const, 'del' as const),
+      sandbox: fc.nat(5),
+      fails: fc.constantFrom(undefined, undefined, 'attach' as const, 'quiesce' as const, 'remove' as const),
+    }),
+    { maxLength: 30, size: 'max' },
+  );
+  await holdsAsync(
+    t,
+    'adds and dels of three pods with two sandboxes each',
+    fc.asyncProperty(steps, fc.integer({ min: 1, max: 5 }), async (all, width) => {
+      const host = start(poolOf('default', '192.0.2.0/29'));
+      for (let from = 0; from < all.length; from += width) {
+        await Promise.allSettled(
+          all.slice(from, from + width).map(async ({ verb, sandbox, fails }) => {
+            if (fails !== undefined) host.links.once(fails, fail);
+            if (verb === 'add') await host.attachments.add(addOf(`${sandbox}`, KEEP, `p${sandbox % 3}`), SIGNAL);
+            else await del(host, `${sandbox}`);
+          }),
+        );
+      }
+      if (host.links.clashes.length > 0) throw new Error(`clashes: ${host.links.clashes.join(' ')}`);
+      const problems = await host.inconsistencies();
+      if (problems.length > 0) throw new Error(problems.join('\n'));
+      for (let sandbox = 0; sandbox < 6; sandbox += 1) {
+        // What was to fail and has not yet fails now.
+        for (let more = true; more; ) {
+          more = await del(host, `${sandbox}`).then(
+            () => false,
+            () => true,
+          );
+        }
+      }
+      if (host.speaking().length > 0) throw new Error(`${host.speaking().join(' ')} speak`);
+      const left = await host.leases.store.list('attachment', { limit: 9 }, SIGNAL);
+      if (left.length > 0) throw new Error(`${left.map(({ key }) => key).join(' ')} are left`);
+    }),
+    100,
+  );
 });

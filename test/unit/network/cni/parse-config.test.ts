@@ -31,6 +31,14 @@ t.test('the pool is in either place', async (t) => {
   t.throws(() => parseNetwork({ ...MAIN, pool: 'a', ipam: { pool: 'b' } }), { cniCode: 7, message: /set one of them/ });
 });
 
+t.test('who has a default route from another network says so in either place', async (t) => {
+  t.equal(parseNetwork({ ...MAIN, defaultRoute: false }).defaultRoute, false);
+  t.equal(parseNetwork({ ...IPAM, ipam: { type: 'holdfast', defaultRoute: false } }).defaultRoute, false);
+  t.equal(parseNetwork({ ...MAIN, defaultRoute: true, ipam: { defaultRoute: false } }).defaultRoute, false);
+  for (const config of [MAIN, { ...MAIN, defaultRoute: true }]) t.notOk('defaultRoute' in parseNetwork(config));
+  t.throws(() => parseNetwork({ ...MAIN, defaultRoute: 'no' }), { cniCode: 7, message: /defaultRoute: "no"/ });
+});
+
 t.test('only the known keys of dns are passed on', async (t) => {
   const dns = { nameservers: ['10.0.0.1'], search: ['x'], options: null, other: { deep: [] } };
   t.strictSame(parseNetwork({ ...MAIN, dns }).dns, { nameservers: ['10.0.0.1'], search: ['x'] });
