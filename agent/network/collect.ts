@@ -122,7 +122,7 @@ export class Collector {
   }
 
   /**
-   * Interfaces without a record: one that is silent is removed in time; one that speaks is a pod's whose record was lost,
+   * Interfaces without a record: one of ours that is silent is removed in time; one that speaks is a pod's whose record was lost,
    * and goes on, and nobody else gets its address.
    */
   async lookAtStrays(signal: AbortSignal): Promise<void> {
@@ -137,7 +137,7 @@ export class Collector {
         logger.warn({ interface: name, address }, 'a pod has an address without a record; nobody else gets it');
       }
     }
-    const silent = stray.filter(({ isUp }) => !isUp).map(({ name }) => name);
+    const silent = stray.filter(({ isUp, isOwn }) => isOwn && !isUp).map(({ name }) => name);
     for (const name of this.#suspectLinks.look(silent, monotonic())) {
       try {
         await links.remove(name, signal);

@@ -13,6 +13,7 @@ import { planMasquerade } from '../host/network/plan-masquerade.ts';
 import { formatSubnet } from '../model/address.ts';
 import { EmbeddedLeaseStore } from '../network/embedded-lease-store.ts';
 import { createNetwork, type Network, type NetworkOptions } from '../network/feature.ts';
+import { instanceOf } from '../network/instance.ts';
 import { type Pool, poolSubnet } from '../network/pool.ts';
 import { EventLog } from '../state/event-log.ts';
 import type { WiringOptions } from './options.ts';
@@ -90,7 +91,7 @@ export async function buildNetwork(
   });
   const failpoint = failpointFromEnvironment(process.env);
   const leases = new EmbeddedLeaseStore(store);
-  const links = await createPodLinks();
+  const links = await createPodLinks({ owner: await instanceOf(store) });
   const feature = createNetwork({
     store: leases,
     host: config.nodeName,

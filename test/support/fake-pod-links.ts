@@ -16,13 +16,17 @@ export interface FakePodLinks extends PodLinks {
   /** The next step of that kind waits for it, and fails when it rejects. */
   once(step: LinkStep, before: () => Promise<void>): void;
   /** A host end that is there without anybody having asked for it. */
-  leave(hostName: string): void;
+  leave(hostName: string, owner?: 'ours' | 'another'): void;
+  /** There is an interface with these addresses that nobody made in this test. */
+  appear(hostName: string, addresses: readonly string[]): void;
+  vanish(hostName: string): void;
 }
 
 export function fakePodLinks(): FakePodLinks {
   const calls: string[] = [];
   const clashes: string[] = [];
   const ends = new Map<string, readonly string[]>();
+  const others = new Set<string>();
   const planned = new Map<LinkStep, (() => Promise<void>)[]>();
   const begin = async (step: LinkStep, what: string, signal: AbortSignal): Promise<void> => {
     calls.push(`${step} ${what}`);
@@ -41,7 +45,12 @@ export function fakePodLinks(): FakePodLinks {
     ends,
     clashes,
     once: (step, before) => void planned.set(step, [...(planned.get(step) ?? []), before]),
-    leave: (hostName) => void ends.set(hostName, []),
+    appear: (hostName, addresses) => void ends.set(hostName, addresses),
+    vanish: (hostName) => void ends.delete(hostName),
+    leave: (hostName, owner = 'ours') => {
+      ends.set(hostName, []);
+      if (owner === 'another') others.add(hostName);
+    },
     attach: async (_netns, plan, signal) => {
       await begin('attach', plan.hostName, signal);
       if (ends.has(plan.hostName)) {
@@ -67,7 +76,7 @@ export function fakePodLinks(): FakePodLinks {
       await begin('list', prefix, signal);
       return [...ends]
         .filter(([name]) => name.startsWith(prefix))
-        .map(([name, addresses]) => ({ name, isUp: addresses.length > 0, addresses }));
+        .map(([name, addresses]) => ({ name, isUp: addresses.length > 0, isOwn: !others.has(name), addresses }));
     },
     close: async () => undefined,
   };

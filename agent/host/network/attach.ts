@@ -79,11 +79,11 @@ function podSteps(wanted: Wanted, { host, podIndex }: Pair): readonly Step[] {
   ];
 }
 
-function hostSteps(wanted: Wanted, { host }: Pair): readonly Step[] {
+function hostSteps(wanted: Wanted, { host }: Pair, owner: string): readonly Step[] {
   const { joint, families } = wanted;
   const { index, name } = host;
   const failure = `${name}, the host's end, cannot be set up`;
-  const up = changeLink(index, { isUp: true, alias: aliasOf(wanted.podAddresses) });
+  const up = changeLink(index, { isUp: true, alias: aliasOf(owner, wanted.podAddresses) });
   const quiet = hasIpv6() && host.mtu >= LEAST_IPV6_MTU ? [{ request: setNoOwnIpv6(index), failure }] : [];
   if (joint.mode === 'bridge') {
     const hairpin = joint.isHairpin ? [{ request: setHairpin(index, true), failure }] : [];
@@ -125,7 +125,7 @@ async function setUpHost(host: HostNetwork, wanted: Wanted, pair: Pair, signal: 
   if (wanted.joint.mode === 'routed') {
     await applySettings(host.namespace, ipv6Settings(pair.host.name, wanted.families.includes(6)));
   }
-  await perform(host.socket, hostSteps(wanted, pair), signal);
+  await perform(host.socket, hostSteps(wanted, pair, host.owner), signal);
 }
 
 async function checkFree(host: HostNetwork, { hostName }: Wanted, signal: AbortSignal): Promise<void> {

@@ -7,7 +7,7 @@ import { checkLink } from './check.ts';
 import { openHostNetwork } from './host-network.ts';
 import { checkInterfaceName, isInterfaceName } from './interface-name.ts';
 import { ipText } from './ip-bytes.ts';
-import { addressesOfAlias } from './link-alias.ts';
+import { addressesOfAlias, OWNER, ownerOfAlias } from './link-alias.ts';
 import { decodeLink, listVeths } from './messages/link.ts';
 import type { PodLinks } from './pod-links.ts';
 import { quiesceLink, removeLink } from './remove.ts';
@@ -19,6 +19,8 @@ const SANDBOXES_AT_ONCE = 4;
 const MAX_WAITING = 1024;
 
 export interface PodLinksOptions {
+  /** Six hexadecimal digits, of this agent and of no other that shares the host's namespace with it. */
+  readonly owner: string;
   /** The path of the namespace that is the host's; absent: the one that this process is in. */
   readonly hostNamespace?: string;
 }
@@ -27,8 +29,9 @@ export interface PodLinksOptions {
  * Needs CAP_NET_ADMIN and CAP_SYS_ADMIN. It keeps two sockets open until it is closed.
  * @throws HoldfastError HOST_FAILURE when the kernel gives no sockets; INVALID_REQUEST when the namespace is none
  */
-export async function createPodLinks({ hostNamespace }: PodLinksOptions = {}): Promise<PodLinks> {
-  const host = await openHostNetwork(hostNamespace);
+export async function createPodLinks({ owner, hostNamespace }: PodLinksOptions): Promise<PodLinks> {
+  if (!OWNER.test(owner)) throw new HoldfastError('BUG', `${JSON.stringify(owner)} is no owner of interfaces`);
+  const host = await openHostNetwork(owner, hostNamespace);
   const sandboxes = new Slots('sandboxes to be joined to the network', SANDBOXES_AT_ONCE, MAX_WAITING);
   // What is done to one attachment follows each other: a removal never meets half an attachment.
   const links = new KeyedMutex();
@@ -61,7 +64,9 @@ export async function createPodLinks({ hostNamespace }: PodLinksOptions = {}): P
       const found = (await listAll(host.socket, step, signal)).map(decodeLink);
       return found
         .filter(({ kind, name }) => kind === 'veth' && name.startsWith(prefix))
-        .map(({ name, isUp, alias }) => ({ name, isUp, addresses: addressesOfAlias(alias).map(ipText) }));
+        .map(({ name, isUp, alias }) => {
+          return { name, isUp, isOwn: ownerOfAlias(alias) === owner, addresses: addressesOfAlias(alias).map(ipText) };
+        });
     },
     close: () => host.close(),
   };

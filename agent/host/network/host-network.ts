@@ -4,6 +4,8 @@ import { type NetworkNamespace, openNetworkNamespace, openOwnNetworkNamespace } 
 import { type NetlinkSocket, openNetlinkSocket } from '../netlink/socket.ts';
 
 export interface HostNetwork {
+  /** Noted on what is made in it; see link-alias.ts. */
+  readonly owner: string;
   readonly namespace: NetworkNamespace;
   readonly socket: NetlinkSocket;
   /** For removals, which keep the kernel busy for tens of milliseconds: nobody else waits behind them. */
@@ -14,10 +16,11 @@ export interface HostNetwork {
 }
 
 /**
+ * @param owner - see link-alias.ts
  * @param path - of the namespace; undefined: the one that this process is in
  * @throws HoldfastError INVALID_REQUEST, HOST_FAILURE
  */
-export async function openHostNetwork(path: string | undefined): Promise<HostNetwork> {
+export async function openHostNetwork(owner: string, path: string | undefined): Promise<HostNetwork> {
   const namespace = path === undefined ? await openOwnNetworkNamespace() : await openNetworkNamespace(path);
   const opened: NetlinkSocket[] = [];
   const close = async (): Promise<void> => {
@@ -30,7 +33,8 @@ export async function openHostNetwork(path: string | undefined): Promise<HostNet
     return socket;
   };
   try {
-    return { namespace, socket: await open(), slowSocket: await open(), bridges: new KeyedMutex(), close };
+    const bridges = new KeyedMutex();
+    return { owner, namespace, socket: await open(), slowSocket: await open(), bridges, close };
   } catch (error) {
     await close();
     throw error;

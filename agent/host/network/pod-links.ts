@@ -57,7 +57,9 @@ export interface HostEnd {
   readonly name: string;
   /** Not so from {@link PodLinks.quiesce} on: what is behind it cannot speak. */
   readonly isUp: boolean;
-  /** Behind it, as they were noted when it was made; empty for what somebody else made. */
+  /** Whether this agent made it, and not another one on the same host. */
+  readonly isOwn: boolean;
+  /** Behind it, as they were noted when it was made; empty for what no agent made. */
   readonly addresses: readonly string[];
 }
 

@@ -5,12 +5,13 @@ import { NEEDS_ROOT } from '../lifecycle/harness.ts';
 import { addressesOf, assertAgree, networkPod, reaches, run, startNetworkNode, stopAndRemove } from './network-node.ts';
 
 const SUBNET = `198.19.${process.pid % 256}`;
+const SUBNET6 = `fd00:19:${(1 + (process.pid % 65_535)).toString(16)}:`;
 const NETWORK = {
   pools: {
     default: {
       subnets: [
         { cidr: `${SUBNET}.0/24`, gateway: `${SUBNET}.1` },
-        { cidr: 'fd00:19::/64', gateway: 'fd00:19::1' },
+        { cidr: `${SUBNET6}:/64`, gateway: `${SUBNET6}:1` },
       ],
     },
   },
@@ -25,9 +26,9 @@ t.test('addresses of pods', { skip: NEEDS_ROOT }, async (t) => {
     const [one, other] = [await run(node, networkPod({})), await run(node, networkPod({}))];
     const [first, second] = [await addressesOf(one), await addressesOf(other)];
     t.match(first[0] ?? '', new RegExp(`^${SUBNET.replaceAll('.', '\\.')}\\.\\d+/24$`));
-    t.match(first[1] ?? '', /^fd00:19::[0-9a-f]+\/64$/);
+    t.match(first[1] ?? '', new RegExp(`^${SUBNET6}:[0-9a-f]+/64$`));
     t.notSame(first, second);
-    for (const address of [`${SUBNET}.1`, 'fd00:19::1', ...second]) t.ok(await reaches(one, address), address);
+    for (const address of [`${SUBNET}.1`, `${SUBNET6}:1`, ...second]) t.ok(await reaches(one, address), address);
     await assertAgree(t, node, [one, other]);
     for (const { sandboxId } of [one, other]) await stopAndRemove(node, sandboxId);
     await assertAgree(t, node, []);

@@ -133,9 +133,11 @@ t.test('interfaces that are nobody’s go; those of others stay, whatever their 
   const { clock, links, collected, collector, grant } = start();
   await grant('1');
   const [own, stray] = [hostNameOf(sandboxOf('1')), hostNameOf(sandboxOf('gone'))];
+  const another = hostNameOf(sandboxOf('of another agent'));
   for (const name of [own, stray, 'hf0', 'hfabric-uplink0']) links.leave(name);
+  links.leave(another, 'another');
   await collector.collect(SIGNAL);
-  t.equal(links.ends.size, 4, 'not at the first look');
+  t.equal(links.ends.size, 5, 'not at the first look');
   clock.monotonic += GRACE - 1;
   await collector.collect(SIGNAL);
   clock.monotonic += 1;
@@ -145,8 +147,29 @@ t.test('interfaces that are nobody’s go; those of others stay, whatever their 
   await collector.collect(SIGNAL);
   await collector.collect(SIGNAL);
   t.notOk(links.ends.has(stray));
-  t.ok(['hf0', 'hfabric-uplink0'].every((name) => links.ends.has(name)));
+  t.ok(['hf0', 'hfabric-uplink0', another].every((name) => links.ends.has(name)));
   t.ok(collected.includes('interface'));
+});
+
+t.test('an address that an interface without a record has is nobody else’s as long as it has it', async (t) => {
+  const { clock, leases, links, collector, grant } = start();
+  const stray = hostNameOf(sandboxOf('of before the loss'));
+  links.appear(stray, ['192.0.2.1']);
+  await collector.lookAtStrays(SIGNAL);
+  await collector.lookAtStrays(SIGNAL);
+  await grant('1');
+  const addresses = async () => (await leases.store.list('address', { limit: 9 }, SIGNAL)).map(({ key }) => key);
+  t.strictSame(await addresses(), ['address/default/192.0.2.1', 'address/default/192.0.2.2']);
+  t.ok(links.ends.has(stray), 'and it goes on');
+  clock.now += 45 * 60_000;
+  await collector.collect(SIGNAL);
+  clock.now += 45 * 60_000;
+  await collector.collect(SIGNAL);
+  t.equal((await addresses()).length, 2, 'prolonged');
+  links.vanish(stray);
+  clock.now += 61 * 60_000;
+  await collector.collect(SIGNAL);
+  t.strictSame(await addresses(), ['address/default/192.0.2.2'], 'then it is free');
 });
 
 t.test('addresses whose time is over go back also while the runtime is away', async (t) => {

@@ -30,7 +30,7 @@ function setUp(onAttach: () => void = () => undefined) {
     quiesce: async () => undefined,
     remove: async (hostName) => void there.delete(hostName),
     check: async () => [],
-    list: async () => [...there].map((name) => ({ name, isUp: true, addresses: [] })),
+    list: async () => [...there].map((name) => ({ name, isUp: true, isOwn: true, addresses: [] })),
     close: async () => undefined,
   };
   const shape = { exclude: [], ranges: [], gateway: undefined };

@@ -17,7 +17,7 @@ export interface TestHost {
 export async function startHost(t: Test): Promise<TestHost> {
   const host = await makeNamespace(t, 'host');
   await host.ip('link set lo up');
-  const links = await createPodLinks({ hostNamespace: host.path });
+  const links = await createPodLinks({ owner: '0a1b2c', hostNamespace: host.path });
   t.teardown(() => links.close());
   return { links, host };
 }

@@ -129,9 +129,9 @@ t.test('what is not valid is refused before anything is done', async (t) => {
 
 t.test('the addresses are noted on the host’s end, and only ours are read back', async (t) => {
   const { podAddresses } = wantedOf(PLAN);
-  t.equal(aliasOf(podAddresses), 'holdfast 10.0.0.5 fd00::5');
+  t.equal(aliasOf('0a1b2c', podAddresses), 'holdfast 0a1b2c 10.0.0.5 fd00::5');
   t.strictSame(
-    addressesOfAlias(aliasOf(podAddresses)),
+    addressesOfAlias(aliasOf('0a1b2c', podAddresses)),
     podAddresses.map(({ bytes }) => bytes),
   );
   for (const alias of [undefined, '', 'uplink 10.0.0.5', 'holdfast', 'holdfast x ../ 10.0.0']) {
