@@ -5,6 +5,7 @@ import type { Executable } from '../../component/cni-plugin/executables.ts';
 import { NEEDS_ROOT, settles } from '../lifecycle/harness.ts';
 import {
   addressesIn,
+  aliasOnHost,
   assertNothingLeft,
   type DirectNode,
   linkIn,
@@ -344,16 +345,26 @@ t.test('direct calls of the plugin', { skip: NEEDS_ROOT }, async (t) => {
     await assertNothingLeft(t, node, [{ network: 'direct', sandbox }]);
   });
 
-  await t.test('strangers’ interfaces whose names begin as ours are not collected', async (t) => {
-    const stranger = `hf-up${process.pid}`;
-    await output('ip', 'link', 'add', stranger, 'type', 'veth', 'peer', 'name', `up${process.pid}`);
-    removeAtEnd(t, stranger);
+  await t.test('of interfaces that nobody knows of only those that this agent made are collected', async (t) => {
     const sandbox = await makeSandbox(t);
-    // One of ours that nobody knows of, made at the same time: when it is gone the other one has had its time, too.
-    const lost = `hf0123456789${`${process.pid % 1000}`.padStart(3, '0')}`;
-    await output('ip', 'link', 'add', lost, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', sandbox.name);
-    removeAtEnd(t, lost);
+    const call = { ...sandbox, ifname: 'net1', config: configOf('bridge', '1.1.0') };
+    const { printed } = await node.call(t, plugin, { ...call, command: 'ADD' });
+    const [, owner = ''] = (await aliasOnHost(printed.interfaces?.[0]?.name ?? '')).split(' ');
+    t.match(owner, /^[0-9a-f]{6}$/, 'who made it is noted on it');
+    await node.call(t, plugin, { ...call, command: 'DEL' });
+    const [stranger, others, lost] = ['hf-up', 'hf0123456780', 'hf0123456789'].map(
+      (name) => `${name}${`${process.pid % 1000}`.padStart(3, '0')}`,
+    ) as [string, string, string];
+    const make = async (name: string, peer: string, alias: string): Promise<void> => {
+      await output('ip', 'link', 'add', name, 'type', 'veth', 'peer', 'name', peer, 'netns', sandbox.name);
+      removeAtEnd(t, name);
+      await output('ip', 'link', 'set', 'dev', name, 'alias', alias);
+    };
+    await make(stranger, 'one', 'mine');
+    await make(others, 'two', `holdfast ${owner === '000000' ? '111111' : '000000'}`);
+    // When it is gone the others have had their time, too.
+    await make(lost, 'three', `holdfast ${owner}`);
     await settles(t, `${lost} is collected`, undefined, () => linkOnHost(lost));
-    t.ok(await linkOnHost(stranger));
+    for (const name of [stranger, others]) t.ok(await linkOnHost(name), name);
   });
 });

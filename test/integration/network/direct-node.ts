@@ -156,6 +156,12 @@ export async function linkOnHost(
   return link && { mac: link['address'], mtu: link['mtu'] };
 }
 
+/** What is noted on an interface of the host; the empty string when nothing is. */
+export async function aliasOnHost(ifname: string): Promise<string> {
+  const alias = (await json('link', 'show')).find((each) => each['ifname'] === ifname)?.['ifalias'];
+  return typeof alias === 'string' ? alias : '';
+}
+
 /** Destinations (with prefix length) and next hops of routes in a sandbox that go by a next hop. */
 export async function routesIn({ name }: Sandbox): Promise<readonly string[]> {
   const both = await Promise.all((['-4', '-6'] as const).map((family) => json(family, '-n', name, 'route', 'show')));
