@@ -131,9 +131,15 @@ export function createNetwork({
     containerStopping: async ({ pod, container, signal }) => {
       // The runtime stops containers for many reasons; only when the platform deletes the pod does nobody need the address.
       if (!mayReleaseEarly(pod.annotations) || !['deleting', 'deleted'].includes(podSource.phaseOf(pod))) return;
-      for (const { id, record } of await listAttachments(leases, signal, container.sandboxId)) {
-        // Another plugin's interface would go on speaking with the address.
-        if (record.owner.early === true && record.mode !== 'ipam') await attachments.detach(id, signal);
+      try {
+        for (const { id, record } of await listAttachments(leases, signal, container.sandboxId)) {
+          // Another plugin's interface would go on speaking with the address.
+          if (record.owner.early === true && record.mode !== 'ipam') await attachments.detach(id, signal);
+        }
+      } catch (error) {
+        // A stop always passes; DEL gives the address back as of any other pod.
+        const fields = { sandbox: container.sandboxId, error: describeError(error) };
+        logger.warn(fields, 'the address could not be given back before the containers stop');
       }
     },
     recover: async (signal) => {

@@ -90,6 +90,19 @@ t.test('the address of a deleted pod is its app’s before its containers stop',
   t.strictSame(events, ['granted', 'reserved']);
 });
 
+t.test('a stop passes when the address cannot be given back, and DEL does it', async (t) => {
+  const host = start('deleting');
+  const pod = await host.join(BRIDGE, EARLY);
+  host.links.once('quiesce', async () => {
+    throw new Error('the kernel refused');
+  });
+  await host.stop(pod);
+  t.strictSame(await statesOf(host), ['held'], 'it may still be speaking');
+  const config = { name: 'pods', dataPlane: BRIDGE };
+  await host.network.cni.del({ command: 'DEL', id: sandboxOf('s1'), config }, SIGNAL);
+  t.strictSame(await statesOf(host), ['reserved']);
+});
+
 t.test('a container that stops for another reason costs its pod nothing', async (t) => {
   const host = start('present');
   await host.stop(await host.join(BRIDGE, EARLY));
