@@ -85,9 +85,9 @@ export async function wireAgent(options: WiringOptions): Promise<WiredAgent> {
   await versions.settled();
   const changes = new Changes({ first: versions.first, onVersion: (version) => versions.use(version) });
   const { cpuset, reuse } = buildFeatures(options, outside, metrics, changes);
+  const network = await buildNetwork(options, outside, metrics);
   // The layer is handed over last: whatever can still refuse a container comes before it. Turned off, cpuset leaves every
   // cgroup alone; reuse still looks after the layers that it has, and no pod gets a new one.
-  const network = await buildNetwork(options, outside, metrics);
   const features: readonly Feature[] = [
     ...(network === undefined ? [] : [network.feature]),
     ...(config.cpuset.enabled ? [cpuset] : []),

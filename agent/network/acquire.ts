@@ -2,6 +2,7 @@
 // none, durable before anybody is told.
 import { HoldfastError } from '../../lib/errors.ts';
 import { type Address, parseAddress } from '../model/address.ts';
+import type { PodReference } from '../model/pod.ts';
 import type { AttachmentId } from './cni/request.ts';
 import { takeFree } from './free-places.ts';
 import type { Handover, LeaseContext } from './lease-context.ts';
@@ -53,22 +54,22 @@ interface Reused {
  *   or when the store cannot be asked
  */
 export async function acquire(context: LeaseContext, request: AcquireRequest, signal: AbortSignal): Promise<Acquired> {
-  const done = await inTurn(context, (transaction) => plan(context, transaction, request, signal), signal);
+  const done = await inTurn(context, (transaction) => grant(context, transaction, request, signal), signal);
   for (const handover of done.handovers) context.onHandover(handover);
   return done.acquired;
 }
 
-interface Planned {
+interface Done {
   readonly acquired: Acquired;
   readonly handovers: readonly Handover[];
 }
 
-async function plan(
+async function grant(
   context: LeaseContext,
   transaction: Transaction,
   request: AcquireRequest,
   signal: AbortSignal,
-): Promise<Planned> {
+): Promise<Done> {
   const { id, pool, owner, mode, netns } = request;
   const own = attachmentKey(context.host, id);
   await transaction.load([own], signal);
@@ -237,7 +238,7 @@ async function reuseReserved(
   return reused;
 }
 
-const isSamePod = (one: { namespace: string; name: string }, other: { namespace: string; name: string }): boolean =>
+const isSamePod = (one: PodReference, other: PodReference): boolean =>
   one.namespace === other.namespace && one.name === other.name;
 
 /** Whether the address is still that attachment's: nobody has taken it over, nor was it given back. */

@@ -3,6 +3,7 @@
 import type { Logger } from 'pino';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 import { KeyedMutex } from '../../lib/keyed-mutex.ts';
+import type { PodLinks } from '../host/network/pod-links.ts';
 import { acquire, type Grant } from './acquire.ts';
 import type {
   AddRequest,
@@ -19,7 +20,6 @@ import type { LeaseContext } from './lease-context.ts';
 import { findAttachment, listAttachments } from './list-attachments.ts';
 import type { Owners } from './owners.ts';
 import { describeGrants, hostNameOf, planLink, planRouting } from './plan-link.ts';
-import type { PodLinks } from './pod-links.ts';
 import { familiesOf, type Pool } from './pool.ts';
 import type { Owner } from './records.ts';
 import { release } from './release.ts';

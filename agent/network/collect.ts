@@ -3,6 +3,7 @@
 import type { Logger } from 'pino';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 import type { NamespaceUse } from '../host/network/namespace-users.ts';
+import type { PodLinks } from '../host/network/pod-links.ts';
 import { sandboxId } from '../model/ids.ts';
 import type { ContainerRuntime } from '../runtime/runtime.ts';
 import { isSameAttachment } from './acquire.ts';
@@ -12,7 +13,6 @@ import { findLeaks, inQuestion, isAbandoned, type Presence, Suspects } from './l
 import type { LeaseContext } from './lease-context.ts';
 import { type ListedAttachment, listAttachments } from './list-attachments.ts';
 import { HOST_PREFIX, hostNameOf, isHostName } from './plan-link.ts';
-import type { PodLinks } from './pod-links.ts';
 import { quarantine } from './quarantine.ts';
 
 export interface CollectorParts {

@@ -7,6 +7,7 @@ import type { Failpoint } from '../../lib/failpoint.ts';
 import { KeyedMutex } from '../../lib/keyed-mutex.ts';
 import type { PodSource } from '../cluster/pod-source.ts';
 import type { NamespaceUse } from '../host/network/namespace-users.ts';
+import type { PodLinks } from '../host/network/pod-links.ts';
 import type { Feature } from '../lifecycle/feature.ts';
 import type { ContainerRuntime } from '../runtime/runtime.ts';
 import { type AuditLog, createNetworkAdmin, type NetworkAdmin } from './admin.ts';
@@ -19,7 +20,6 @@ import { listAttachments } from './list-attachments.ts';
 import { countHandover, createNetworkMetrics } from './metrics.ts';
 import { Owners } from './owners.ts';
 import { mayReleaseEarly, type OwnerRules } from './plan-owner.ts';
-import type { PodLinks } from './pod-links.ts';
 import type { Pool } from './pool.ts';
 import { statusLines } from './status.ts';
 

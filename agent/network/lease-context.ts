@@ -1,9 +1,10 @@
 // What every rule about addresses needs to be carried out.
 import type { KeyedMutex } from '../../lib/keyed-mutex.ts';
 import type { Address } from '../model/address.ts';
+import type { PodReference } from '../model/pod.ts';
 import type { LeaseStore } from './lease-store.ts';
 import type { Pool } from './pool.ts';
-import type { AppKey, PodKey } from './records.ts';
+import type { AppKey } from './records.ts';
 
 export interface LeaseOptions {
   /** Milliseconds that a pod with `ip: keep` may be away. */
@@ -21,7 +22,7 @@ export interface Handover {
   readonly event: 'granted' | 'kept' | 'reserved' | 'freed' | 'taken-over';
   /** Where it was before, or why it went. */
   readonly detail: string;
-  readonly pod?: PodKey;
+  readonly pod?: PodReference;
   readonly app?: AppKey;
   readonly containerId?: string;
 }

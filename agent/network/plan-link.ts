@@ -1,9 +1,9 @@
 // The interfaces and routes that a sandbox's addresses come to, and what the runtime is told about them. Pure.
 import { createHash } from 'node:crypto';
+import type { LinkAddress, LinkDataPlane, LinkPlan, LinkRoute } from '../host/network/pod-links.ts';
 import { type Address, parseAddress } from '../model/address.ts';
 import type { Grant } from './acquire.ts';
 import type { Attached, AttachmentId, DataPlane, NetworkConfig, ResultRoute } from './cni/request.ts';
-import type { LinkAddress, LinkPlan, LinkRoute } from './pod-links.ts';
 
 /** Of all host ends. */
 export const HOST_PREFIX = 'hf';
@@ -50,7 +50,7 @@ export function planRouting({ defaultRoute = true }: NetworkConfig, routes: read
 /** @param grants - at least one */
 export function planLink(
   id: AttachmentId,
-  dataPlane: Exclude<DataPlane, { mode: 'ipam' }>,
+  dataPlane: LinkDataPlane,
   grants: readonly [Grant, ...Grant[]],
   { routes, defaultRoute }: Routing,
 ): LinkPlan {

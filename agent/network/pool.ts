@@ -1,5 +1,6 @@
 // A pool: the subnets that pods of a network get their addresses from, and which of their addresses those are. Pure.
 import { createHash } from 'node:crypto';
+import type { LinkRoute } from '../host/network/pod-links.ts';
 import {
   type Address,
   type AddressRange,
@@ -13,7 +14,6 @@ import {
   type Subnet,
   sizeOf,
 } from '../model/address.ts';
-import type { LinkRoute } from './pod-links.ts';
 
 export interface PoolSubnet {
   readonly subnet: Subnet;

@@ -1,5 +1,5 @@
 // Takes an address out of use that somebody has without a record of ours, until he has not had it for a while.
-import { type Address, formatSubnet, parseAddress } from '../model/address.ts';
+import { formatSubnet, parseAddress } from '../model/address.ts';
 import type { LeaseContext } from './lease-context.ts';
 import { isTaken, withTaken } from './plan-block.ts';
 import { placeOf, subnetOf } from './pool.ts';
@@ -38,7 +38,7 @@ export async function quarantine(
       const since = there?.since ?? context.now();
       const state = { kind: 'quarantined', host: context.host, why, since, until } as const;
       transaction.put(own, { generation: 0, state });
-      transaction.put(expiryKey(context.host, until, pool.name, address as Address), {});
+      transaction.put(expiryKey(context.host, until, pool.name, address), {});
       const record = transaction.get(place);
       if (!isTaken(record, offset)) transaction.put(place, withTaken(record, offset, context.now()));
       return there === undefined;

@@ -2,6 +2,7 @@
 // few small records, so that no change waits for a change of another app, host or block.
 import { z } from 'zod';
 import type { Address } from '../model/address.ts';
+import type { PodReference } from '../model/pod.ts';
 import type { AttachmentId } from './cni/request.ts';
 import { type StoreKey, storeKey } from './lease-store.ts';
 
@@ -10,7 +11,7 @@ const address = z.custom<Address>((value) => typeof value === 'string');
 const time = z.number();
 
 /** A pod as its name tells: a StatefulSet's ordinal has the same in every life. */
-const podSchema = z.object({ namespace: z.string(), name: z.string() });
+const podSchema: z.ZodType<PodReference> = z.object({ namespace: z.string(), name: z.string() });
 /** An app is its namespace's own. */
 const appSchema = z.object({ namespace: z.string(), name: z.string() });
 
@@ -88,7 +89,6 @@ const subnetSchema = z.object({
 
 const nothingSchema = z.object({});
 
-export type PodKey = z.output<typeof podSchema>;
 export type AppKey = z.output<typeof appSchema>;
 export type Owner = z.output<typeof ownerSchema>;
 export type AddressRecord = z.output<typeof addressSchema>;
@@ -133,7 +133,7 @@ export const attachmentKey = (
 ): RecordKey<AttachmentRecord> => keyOf(attachmentSchema, 'attachment', host, containerId, network, ifname);
 
 /** What a pod with `ip: keep` has in a network, held or waiting. */
-export const keptKey = ({ namespace, name }: PodKey, network: string, ifname: string): RecordKey<KeptRecord> =>
+export const keptKey = ({ namespace, name }: PodReference, network: string, ifname: string): RecordKey<KeptRecord> =>
   keyOf(keptSchema, 'kept', namespace, name, network, ifname);
 
 export const reserveKey = ({ namespace, name }: AppKey, pool: string): RecordKey<ReserveRecord> =>

@@ -1,6 +1,7 @@
 // Takes the addresses of a sandbox back: for its pod, into its app's reserve, or to the pool. Only what that very sandbox
 // still holds: a late release of an earlier grant frees nothing.
 import type { Address } from '../model/address.ts';
+import type { PodReference } from '../model/pod.ts';
 import { isHeldBy } from './acquire.ts';
 import { MAX_KEY_BYTES } from './check-request.ts';
 import type { AttachmentId } from './cni/request.ts';
@@ -14,7 +15,6 @@ import {
   attachmentKey,
   expiryKey,
   type Owner,
-  type PodKey,
   reserveKey,
 } from './records.ts';
 import { inTurn, type Transaction } from './transaction.ts';
@@ -29,11 +29,11 @@ interface Held {
  * @throws HoldfastError UNAVAILABLE when the store cannot be asked
  */
 export async function release(context: LeaseContext, id: AttachmentId, signal: AbortSignal): Promise<void> {
-  const handovers = await inTurn(context, (transaction) => plan(context, transaction, id, signal), signal);
+  const handovers = await inTurn(context, (transaction) => takeBack(context, transaction, id, signal), signal);
   for (const handover of handovers) context.onHandover(handover);
 }
 
-async function plan(
+async function takeBack(
   context: LeaseContext,
   transaction: Transaction,
   id: AttachmentId,
@@ -89,7 +89,7 @@ function keep(
   transaction: Transaction,
   pool: string,
   owner: Owner,
-  pod: PodKey,
+  pod: PodReference,
   held: readonly Held[],
 ): readonly Handover[] {
   const since = now();

@@ -1,7 +1,7 @@
 // The host's interfaces as far as rules about addresses go: which host end speaks with which addresses. Each step takes a
 // while, can be made to fail, and is remembered.
 import { setImmediate } from 'node:timers/promises';
-import type { LinkPlan, PodLinks } from '../../agent/network/pod-links.ts';
+import type { LinkPlan, PodLinks } from '../../agent/host/network/pod-links.ts';
 import { HoldfastError } from '../../lib/errors.ts';
 
 export type LinkStep = 'attach' | 'quiesce' | 'remove' | 'check' | 'list';

@@ -1,5 +1,4 @@
 // Pools and a context for tests of the rules about addresses.
-
 import { parseRange, parseSubnet } from '../../agent/model/address.ts';
 import type { AttachmentId } from '../../agent/network/cni/request.ts';
 import type { Handover, LeaseContext, LeaseOptions } from '../../agent/network/lease-context.ts';
@@ -7,7 +6,7 @@ import type { LeaseStore } from '../../agent/network/lease-store.ts';
 import { type Pool, type PoolSubnet, poolSubnet } from '../../agent/network/pool.ts';
 import { KeyedMutex } from '../../lib/keyed-mutex.ts';
 
-const OPTIONS: LeaseOptions = { keepFor: 1000, reserve: { cap: 3, keepFor: 1000 }, cooldown: 0 };
+export const OPTIONS: LeaseOptions = { keepFor: 1000, reserve: { cap: 3, keepFor: 1000 }, cooldown: 0 };
 
 export interface Clock {
   now: number;

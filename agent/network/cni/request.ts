@@ -1,6 +1,7 @@
 // The words between the CNI front (protocol, versions, error codes) and the feature behind it: what a runtime asks for
 // and what it is told, free of CNI's JSON. CNI specification 1.1.0, sections 2 and 5.
 import type { HoldfastError } from '../../../lib/errors.ts';
+import type { LinkDataPlane } from '../../host/network/pod-links.ts';
 
 /** One interface of one sandbox in one network. Never the path of the namespace: that may change or be gone. */
 export interface AttachmentId {
@@ -22,18 +23,7 @@ export interface PodHint {
 }
 
 /** How the sandbox is joined to the host; `ipam`: another plugin does that, and only wants addresses. */
-export type DataPlane =
-  | { readonly mode: 'ipam' }
-  | {
-      readonly mode: 'bridge';
-      /** The bridge's name; it is made where it is missing. */
-      readonly bridge: string;
-      /** An interface of the host that is to be a port of the bridge. */
-      readonly uplink?: string;
-      readonly mtu?: number;
-      readonly hairpin: boolean;
-    }
-  | { readonly mode: 'routed'; readonly mtu?: number };
+export type DataPlane = { readonly mode: 'ipam' } | LinkDataPlane;
 
 /** The plugin's part of the network configuration, checked. */
 export interface NetworkConfig {

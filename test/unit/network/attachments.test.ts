@@ -31,12 +31,15 @@ interface Host {
 }
 
 /** @param before - what an agent that was killed left behind */
-function start(pool: Pool = POOL, before?: Pick<Host, 'links' | 'leases'>): Host {
+function start(
+  pool: Pool = POOL,
+  before?: Pick<Host, 'links' | 'leases'>,
+  reach: (point: string) => Promise<void> = async () => undefined,
+): Host {
   const links = before?.links ?? fakePodLinks();
   const leases = before?.leases ?? testLeases(memoryLeaseStore(), [pool]);
   const owners = new Owners({ appLabel: 'app', defaultIp: 'none', byNamespace: new Map() });
   const logger = pino({ level: 'silent' });
-  const reach = async (): Promise<void> => undefined;
   const attachments = new Attachments({ leases, links, owners, defaultPool: pool.name, logger, reach });
   attachments.open();
   return {
@@ -144,6 +147,25 @@ t.test('a caller that goes away while its sandbox is joined leaves nothing', asy
   await t.rejects(host.attachments.add(addOf('1'), caller.signal), /gone/);
   t.strictSame(host.speaking(), []);
   t.strictSame(addressesOf(await host.attachments.add(addOf('2'), SIGNAL)), ['192.0.2.1/30']);
+});
+
+t.test('a caller that goes when the interface is there leaves nothing behind', async (t) => {
+  const caller = new AbortController();
+  const host = start(POOL, undefined, async (point) => {
+    if (point === 'network.add.joined') caller.abort(new Error('gone'));
+  });
+  await t.rejects(host.attachments.add(addOf('1'), caller.signal), /gone/);
+  await host.attachments.settled();
+  t.equal(host.links.ends.size, 0);
+  t.strictSame(addressesOf(await host.attachments.add(addOf('2'), SIGNAL)), ['192.0.2.1/30']);
+});
+
+t.test('an IPAM plugin is told addresses once', async (t) => {
+  const host = start();
+  const add = { ...addOf('1'), config: configOf(IPAM) };
+  t.strictSame(addressesOf(await host.attachments.add(add, SIGNAL)), ['192.0.2.1/30']);
+  await t.rejects(host.attachments.add(add, SIGNAL), { code: 'PRECONDITION' });
+  t.strictSame(addressesOf(await host.attachments.add(addOf('2'), SIGNAL)), ['192.0.2.2/30'], 'and keeps them');
 });
 
 t.test('a caller that goes away in the middle of DEL is finished for', async (t) => {

@@ -3,65 +3,43 @@
 import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
-import { parseRange, parseSubnet } from '../../../agent/model/address.ts';
 import { type Acquired, acquire } from '../../../agent/network/acquire.ts';
 import type { AttachmentId } from '../../../agent/network/cni/request.ts';
 import { expire } from '../../../agent/network/expire.ts';
-import type { Handover, LeaseContext, LeaseOptions } from '../../../agent/network/lease-context.ts';
+import type { LeaseContext, LeaseOptions } from '../../../agent/network/lease-context.ts';
 import type { LeaseStore } from '../../../agent/network/lease-store.ts';
-import { type Pool, type PoolSubnet, poolSubnet } from '../../../agent/network/pool.ts';
+import type { Pool } from '../../../agent/network/pool.ts';
 import type { Owner } from '../../../agent/network/records.ts';
 import { release } from '../../../agent/network/release.ts';
-import { KeyedMutex } from '../../../lib/keyed-mutex.ts';
 import { inconsistencies } from '../../support/address-consistency.ts';
 import { memoryLeaseStore } from '../../support/memory-lease-store.ts';
+import {
+  type Clock,
+  OPTIONS,
+  poolOf,
+  sandboxOf as sandbox,
+  subnetOfPool,
+  type TestLeases,
+  testLeases,
+} from '../../support/test-leases.ts';
 
 const SIGNAL = new AbortController().signal;
-const OPTIONS: LeaseOptions = { keepFor: 1000, reserve: { cap: 3, keepFor: 1000 }, cooldown: 0 };
-
-function whole(cidr: string, ranges: readonly string[] = []): PoolSubnet {
-  const shape = { subnet: parseSubnet(cidr), exclude: [], gateway: undefined };
-  return poolSubnet({ ...shape, ranges: ranges.map(parseRange) });
-}
 
 /** Six IPv4 addresses, and as many IPv6 ones as anybody wants. */
-const POOL: Pool = {
-  name: 'default',
-  subnets: [whole('192.0.2.0/29'), whole('2001:db8::/64')],
-  routes: [],
-};
+const POOL = poolOf('default', '192.0.2.0/29', '2001:db8::/64');
 const only4 = (cidr: string, ranges: readonly string[] = []): Pool => ({
   name: 'four',
-  subnets: [whole(cidr, ranges)],
+  subnets: [subnetOfPool(cidr, ranges)],
   routes: [],
 });
 
-interface Clock {
-  now: number;
-}
-
-function host(
+const host = (
   name: string,
   store: LeaseStore,
   clock: Clock = { now: 1 },
   pools: readonly Pool[] = [POOL],
   options: Partial<LeaseOptions> = {},
-): LeaseContext & { readonly told: Handover[] } {
-  const told: Handover[] = [];
-  return {
-    store,
-    turns: new KeyedMutex(),
-    host: name,
-    pools: new Map(pools.map((pool) => [pool.name, pool] as const)),
-    options: { ...OPTIONS, ...options },
-    now: () => clock.now,
-    hints: new Map(),
-    onHandover: (handover) => void told.push(handover),
-    told,
-  };
-}
-
-const sandbox = (containerId: string): AttachmentId => ({ network: 'pods', containerId, ifname: 'eth0' });
+): TestLeases => testLeases(store, pools, { host: name, clock, ...options });
 
 function podOf(name: string, ip: Owner['ip'], app = 'web'): Owner {
   return { pod: { namespace: 'default', name }, app: { namespace: 'default', name: app }, ip };

@@ -1,6 +1,7 @@
 // Names, hardware addresses and routes of a sandbox's interface.
 import fc from 'fast-check';
 import t from 'tap';
+import type { LinkRoute } from '../../../agent/host/network/pod-links.ts';
 import { formatAddress, parseAddress, parseSubnet } from '../../../agent/model/address.ts';
 import type { Grant } from '../../../agent/network/acquire.ts';
 import {
@@ -11,7 +12,6 @@ import {
   planLink,
   type Routing,
 } from '../../../agent/network/plan-link.ts';
-import type { LinkRoute } from '../../../agent/network/pod-links.ts';
 import { poolSubnet } from '../../../agent/network/pool.ts';
 import { holds } from '../../support/properties.ts';
 
