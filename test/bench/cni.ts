@@ -111,6 +111,13 @@ function compareTo(
   ];
 }
 
+/** Goes on after a failure, and says what is left. */
+async function cleanUp(program: string, ...args: readonly string[]): Promise<void> {
+  await execute(program, args).catch((error: unknown) =>
+    process.stderr.write(`bench: left behind: ${String(error)}\n`),
+  );
+}
+
 async function launcher(directory: string): Promise<string> {
   const output = join(directory, 'launcher');
   await execute('cc', ['-std=c11', '-O2', '-static', '-o', output, join(ROOT, 'cni-plugin', 'launcher.c')]);
@@ -162,7 +169,7 @@ async function measure(directory: string, agentDirectory: string): Promise<void>
     const headings = ['plugin', 'all ADD', 'ADD p50', 'ADD p99', 'all DEL', 'DEL p50', 'DEL p99'];
     process.stdout.write(formatTable(headings, many));
   } finally {
-    for (const name of names) await execute('ip', ['netns', 'delete', name]).catch(() => undefined);
+    for (const name of names) await cleanUp('ip', 'netns', 'delete', name);
   }
 }
 
@@ -175,8 +182,8 @@ export async function run(): Promise<void> {
     await measure(directory, host.containerd.directory);
   } finally {
     await host.stop();
-    for (const bridge of [OURS, THEIRS]) await execute('ip', ['link', 'delete', bridge]).catch(() => undefined);
-    await execute('nft', ['delete', 'table', 'inet', 'holdfast']).catch(() => undefined);
+    for (const bridge of [OURS, THEIRS]) await cleanUp('ip', 'link', 'delete', bridge);
+    await cleanUp('nft', 'delete', 'table', 'inet', 'holdfast');
     await rm(directory, { recursive: true, force: true });
   }
 }
