@@ -29,7 +29,7 @@ interface Lengths {
 function parseHead(line: string): Lengths {
   const match = /^holdfast-cni\/1 (\d{1,9}) (\d{1,9})$/.exec(line);
   if (match === null) {
-    throw malformed('is not holdfast-cni/1; let "holdfast install" bring plugin and agent to the same version');
+    throw malformed("is not holdfast-cni/1; put the plugin of the agent's version in place (docs/stateful-ip.md)");
   }
   const lengths = { variables: Number(match[1]), stdin: Number(match[2]) };
   if (lengths.variables > MAX_VARIABLES) throw malformed(`has more than ${MAX_VARIABLES} bytes of variables`);

@@ -12,7 +12,8 @@ import {
 } from '../../proto/gen/holdfast/admin/v1/admin_pb.ts';
 import { type Address, contains, formatSubnet, parseAddress } from '../model/address.ts';
 import type { LeaseContext } from './lease-context.ts';
-import { keyParts, type StoreKey } from './lease-store.ts';
+import { keyParts } from './lease-store.ts';
+import { listAll } from './list-all.ts';
 import { releaseWaiting, reserveFor } from './manual-changes.ts';
 import { usableSize } from './pool.ts';
 import { type AddressRecord, addressKey, FOLDERS } from './records.ts';
@@ -21,14 +22,13 @@ import { parseRecord } from './transaction.ts';
 export interface NetworkAdmin {
   list(signal: AbortSignal): Promise<AddressMessage[]>;
   pools(signal: AbortSignal): Promise<PoolMessage[]>;
-  /** @throws HoldfastError INVALID_REQUEST, NO_ROOM; nothing is reserved then */
+  /** @throws HoldfastError INVALID_REQUEST, NO_ROOM, PRECONDITION; what was reserved until then stays */
   reserve(request: ReserveAddressesRequest, signal: AbortSignal): Promise<string[]>;
   /** @throws HoldfastError NOT_FOUND, or PRECONDITION when a sandbox has it */
   release(address: string, signal: AbortSignal): Promise<void>;
   handovers(limit: number): Promise<HandoverMessage[]>;
 }
 
-const PAGE = 512;
 const MOST_HANDOVERS = 10_000;
 
 interface Listed {
@@ -38,17 +38,11 @@ interface Listed {
 }
 
 async function* allAddresses({ store }: LeaseContext, signal: AbortSignal): AsyncGenerator<Listed, void> {
-  let after: StoreKey | undefined;
-  for (;;) {
-    const page = await store.list(FOLDERS.addresses, { limit: PAGE, ...(after && { after }) }, signal);
-    for (const { key, value } of page) {
-      const [, pool, name] = keyParts(key);
-      if (pool === undefined || name === undefined) continue;
-      const { address } = parseAddress(name);
-      yield { pool, address, record: parseRecord(key, addressKey(pool, address).schema, value) };
-    }
-    after = page.at(-1)?.key;
-    if (page.length < PAGE) return;
+  for await (const { key, value } of listAll(store, FOLDERS.addresses, signal)) {
+    const [, pool, name] = keyParts(key);
+    if (pool === undefined || name === undefined) continue;
+    const { address } = parseAddress(name);
+    yield { pool, address, record: parseRecord(key, addressKey(pool, address).schema, value) };
   }
 }
 

@@ -3,12 +3,11 @@ import { parseAddress } from '../model/address.ts';
 import { type Grant, isHeldBy } from './acquire.ts';
 import type { AttachmentId } from './cni/request.ts';
 import type { LeaseContext } from './lease-context.ts';
-import { keyParts, type StoreKey } from './lease-store.ts';
+import { keyParts } from './lease-store.ts';
+import { listAll } from './list-all.ts';
 import { type Pool, subnetOf } from './pool.ts';
 import { type AttachmentRecord, addressKey, attachmentKey, FOLDERS } from './records.ts';
 import { parseRecord } from './transaction.ts';
-
-const PAGE = 256;
 
 export interface ListedAttachment {
   readonly id: AttachmentId;
@@ -23,19 +22,13 @@ export async function listAttachments(
 ): Promise<readonly ListedAttachment[]> {
   const folder = containerId === undefined ? FOLDERS.attachments(host) : FOLDERS.attachmentsOf(host, containerId);
   const found: ListedAttachment[] = [];
-  let after: StoreKey | undefined;
-  for (;;) {
-    const options = { limit: PAGE, ...(after === undefined ? {} : { after }) };
-    const page = await store.list(folder, options, signal);
-    for (const { key, value } of page) {
-      const [, , sandbox, network, ifname] = keyParts(key);
-      if (sandbox === undefined || network === undefined || ifname === undefined) continue;
-      const id = { network, containerId: sandbox, ifname };
-      found.push({ id, record: parseRecord(key, attachmentKey(host, id).schema, value) });
-    }
-    after = page.at(-1)?.key;
-    if (page.length < PAGE) return found;
+  for await (const { key, value } of listAll(store, folder, signal)) {
+    const [, , sandbox, network, ifname] = keyParts(key);
+    if (sandbox === undefined || network === undefined || ifname === undefined) continue;
+    const id = { network, containerId: sandbox, ifname };
+    found.push({ id, record: parseRecord(key, attachmentKey(host, id).schema, value) });
   }
+  return found;
 }
 
 export interface FoundAttachment {

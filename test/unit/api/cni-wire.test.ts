@@ -63,7 +63,7 @@ t.test('what announces too much is refused before it is sent', async (t) => {
   t.throws(announce(`holdfast-cni/1 ${MAX_VARIABLES + 1} 0\n`), { cniCode: 5, message: /65536 bytes of variables/ });
   t.throws(announce(`holdfast-cni/1 0 ${MAX_STDIN + 1}\n`), { cniCode: 5, message: /1048576 bytes of network/ });
   t.throws(announce('holdfast-cni/1 0 99999999999999999999\n'), { message: /is not holdfast-cni/ });
-  t.throws(announce('holdfast-cni/2 0 0\n'), { cniCode: 5, message: /same version/ });
+  t.throws(announce('holdfast-cni/2 0 0\n'), { cniCode: 5, message: /agent's version/ });
   t.throws(announce('GET / HTTP/1.1\r\n'), { message: /is not holdfast-cni/ });
   t.throws(announce('x'.repeat(64)), { cniCode: 5, message: /no first line/ });
 });
