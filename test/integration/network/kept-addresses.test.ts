@@ -2,7 +2,16 @@
 import { rm } from 'node:fs/promises';
 import t from 'tap';
 import { NEEDS_ROOT } from '../lifecycle/harness.ts';
-import { addressesOf, assertAgree, networkPod, reaches, run, startNetworkNode, stopAndRemove } from './network-node.ts';
+import {
+  addressesOf,
+  assertAgree,
+  holdfast,
+  networkPod,
+  reaches,
+  run,
+  startNetworkNode,
+  stopAndRemove,
+} from './network-node.ts';
 
 const SUBNET = `198.19.${process.pid % 256}`;
 const SUBNET6 = `fd00:19:${(1 + (process.pid % 65_535)).toString(16)}:`;
@@ -91,6 +100,23 @@ t.test('addresses of pods', { skip: NEEDS_ROOT }, async (t) => {
       await assertAgree(t, node, []);
     },
   );
+
+  await t.test('holdfast ip shows who has what, and changes it', async (t) => {
+    const running = await run(node, networkPod({ 'holdfast.dev/ip': 'keep' }, { name: 'shown' }));
+    const [own = ''] = (await addressesOf(running)).map((each) => each.replace(/\/.*/, ''));
+    const rowOf = async (address: string): Promise<string> =>
+      (await holdfast(node, 'ip', 'ls')).split('\n').find((line) => line.startsWith(`${address} `)) ?? '';
+    t.match(await rowOf(own), / default +held +default +shown /);
+    await t.rejects(holdfast(node, 'ip', 'release', own), /has it|has 198/, 'not while a sandbox has it');
+    await stopAndRemove(node, running.sandboxId);
+    t.match(await rowOf(own), / kept +default +shown /);
+    t.match(await holdfast(node, 'ip', 'release', own), /is free/);
+    t.equal(await rowOf(own), '');
+    const [reserved = ''] = (await holdfast(node, 'ip', 'reserve', 'later')).split('\n');
+    t.match(await rowOf(reserved), / reserved +default +- +later /);
+    t.match(await holdfast(node, 'ip', 'pools'), new RegExp(`${SUBNET.replaceAll('.', '\\.')}\\.0/24 +253 `));
+    t.match(await holdfast(node, 'ip', 'audit'), new RegExp(`${own} +default +kept +default +shown`));
+  });
 
   await t.test('a wrong annotation is refused where the kubelet shows it', async (t) => {
     await t.rejects(run(node, networkPod({ 'holdfast.dev/ip': 'mine' })), /holdfast\.dev\/ip is "mine"/);

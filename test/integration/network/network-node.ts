@@ -15,6 +15,7 @@ import { PATIENCE_MS, settles, startNode, type TestNode, until } from '../lifecy
 import { ensureRunning, ensureSandbox, somePod } from '../lifecycle/pods.ts';
 
 const execute = promisify(execFile);
+const HOLDFAST = fileURLToPath(new URL('../../../bin/holdfast', import.meta.url));
 const PLUGIN = fileURLToPath(new URL('../../../dist/cni-plugin/main.js', import.meta.url));
 
 /** Debian's place for those of the CNI project. */
@@ -88,6 +89,12 @@ export async function run({ kubelet, direct }: NetworkNode, pod: PodDescription)
   const running = await ensureSandbox(kubelet, pod);
   const containerId = await ensureRunning(kubelet, running, 'next');
   return { sandboxId: running.sandboxId, containerId, processId: await direct.processId(containerId) };
+}
+
+/** A command of `holdfast` that asks the node's agent. @returns what it printed */
+export async function holdfast({ agentSocket }: NetworkNode, ...args: readonly string[]): Promise<string> {
+  const { stdout } = await execute(HOLDFAST, [...args, '--socket', agentSocket]);
+  return stdout;
 }
 
 export async function stopAndRemove({ kubelet }: NetworkNode, sandboxId: string): Promise<void> {
