@@ -1,10 +1,16 @@
-// The system calls that Node does not have: sockets of the netlink family, and changing a thread's network namespace.
+// The system calls that Node does not have: sockets of the netlink and packet families, and changing a thread's network
+// namespace.
 // Each returns what the call returns, or the error number as a negative number, as the kernel itself does.
 
 export interface Libc {
   socket(domain: number, type: number, protocol: number): number;
   connect(fd: number, address: Buffer): number;
+  bind(fd: number, address: Buffer): number;
   setOption(fd: number, level: number, option: number, value: number): number;
+  /** @param program - instructions of eight bytes each (struct sock_filter), at most 4096 */
+  setFilter(fd: number, program: Buffer): number;
+  /** Does not wait. For sockets whose send() takes microseconds; see {@link Libc.sendAside} for the others. */
+  send(fd: number, data: Buffer): number;
   /** Does not wait; `MSG_TRUNC` is set: the number of bytes may be greater than the buffer. */
   receive(fd: number, into: Buffer): number;
   /** {@link Libc.receive} on a worker thread: the kernel makes the next part of a listing while it hands out this one. */
@@ -16,6 +22,11 @@ export interface Libc {
   /** ioctl(2) without an argument. */
   control(fd: number, request: number): number;
 }
+
+/** include/uapi/asm-generic/socket.h */
+const SOL_SOCKET = 1;
+const SO_ATTACH_FILTER = 26;
+const FILTER_INSTRUCTION_BYTES = 8;
 
 const MSG_TRUNC = 0x20;
 const MSG_DONTWAIT = 0x40;
@@ -37,6 +48,10 @@ async function load(): Promise<Libc> {
   const setOption = library.func(
     'int setsockopt(int fd, int level, int option, const void *value, uint32_t valueLength)',
   );
+  const bind = library.func('int bind(int fd, const void *address, uint32_t length)');
+  // struct sock_fprog of include/uapi/linux/filter.h.
+  const program = koffi.struct({ length: 'uint16_t', instructions: 'const void *' });
+  const setFilter = library.func('setsockopt', 'int', ['int', 'int', 'int', koffi.pointer(program), 'uint32_t']);
   const receive = library.func('long recv(int fd, _Out_ void *into, size_t length, int flags)');
   const send = library.func('long send(int fd, const void *data, size_t length, int flags)');
   const setNamespace = library.func('int setns(int fd, int kind)');
@@ -65,6 +80,12 @@ async function load(): Promise<Libc> {
       bytes.writeInt32LE(value);
       return settle(setOption(fd, level, option, bytes, bytes.length));
     },
+    bind: (fd, address) => settle(bind(fd, address, address.length)),
+    setFilter: (fd, instructions) => {
+      const value = { length: instructions.length / FILTER_INSTRUCTION_BYTES, instructions };
+      return settle(setFilter(fd, SOL_SOCKET, SO_ATTACH_FILTER, value, koffi.sizeof(program)));
+    },
+    send: (fd, data) => settle(send(fd, data, data.length, MSG_NOSIGNAL | MSG_DONTWAIT)),
     receive: (fd, into) => settle(receive(fd, into, into.length, receiveFlags)),
     receiveAside: (fd, into) => aside((done) => receive.async(fd, into, into.length, receiveFlags, done)),
     sendAside: (fd, data) => aside((done) => send.async(fd, data, data.length, MSG_NOSIGNAL, done)),
