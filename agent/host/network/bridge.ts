@@ -1,8 +1,8 @@
 // The bridge that pods are ports of: made where it is missing, with the host's uplink as a port where that is asked for.
-import { randomBytes } from 'node:crypto';
 import { HoldfastError } from '../../../lib/errors.ts';
 import type { HostNetwork } from './host-network.ts';
 import { changeLink, createBridge, type LinkFacts } from './messages/link.ts';
+import { randomMac } from './random-mac.ts';
 import { ERRNO, findLinks, perform } from './steps.ts';
 import { applySettings } from './sysctl.ts';
 import type { Wanted } from './wanted.ts';
@@ -12,17 +12,6 @@ type BridgeJoint = Extract<Wanted['joint'], { mode: 'bridge' }>;
 interface Found {
   readonly bridge: LinkFacts | undefined;
   readonly uplink: LinkFacts | undefined;
-}
-
-/**
- * A bridge has the lowest address of its ports, and another one whenever that port goes, unless it is given one: then the
- * neighbours' tables of all pods stay right.
- */
-function ownMac(): Buffer {
-  const bytes = randomBytes(6);
-  // Locally administered, of one interface.
-  bytes.writeUInt8((bytes.readUInt8(0) & 0xfc) | 0x02, 0);
-  return bytes;
 }
 
 /** The bridge, if nothing is left to do about it. */
@@ -45,9 +34,12 @@ async function makeBridge(
   signal: AbortSignal,
 ): Promise<LinkFacts> {
   const { bridge: name, uplink } = joint;
+  // A bridge has the lowest address of its ports, and another one whenever that port goes, unless it is given one: then the
+  // neighbours' tables of all pods stay right.
+  const mac = randomMac();
   // Another program may make it at the same time; then it is there, which is all that was wanted.
   const step = {
-    request: createBridge(name, ownMac(), mtu),
+    request: createBridge(name, mac, mtu),
     failure: `the bridge ${name} cannot be made`,
     unless: [ERRNO.EEXIST],
   };

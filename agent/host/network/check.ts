@@ -30,7 +30,8 @@ async function addressesOf(
   return messages.flatMap((message) => decodeAddress(message) ?? []).filter(({ index }) => index === link.index);
 }
 
-async function routesOf(
+/** Its routes in one table. @throws HoldfastError HOST_FAILURE */
+export async function routesOf(
   socket: NetlinkSocket,
   link: LinkFacts | undefined,
   table: number,

@@ -7,8 +7,15 @@ import { changeLink, deleteLink, type LinkFacts } from './messages/link.ts';
 import { deleteNeighbour } from './messages/neighbour.ts';
 import { ERRNO, findLinks, perform, type Step } from './steps.ts';
 
-/** Only a pair is ever taken down or removed: a wrong name must not cost the host its uplink. */
-async function findPair(socket: NetlinkSocket, hostName: string, signal: AbortSignal): Promise<LinkFacts | undefined> {
+/**
+ * Only a pair is ever touched: a wrong name must not cost the host its uplink.
+ * @throws HoldfastError PRECONDITION, HOST_FAILURE
+ */
+export async function findPair(
+  socket: NetlinkSocket,
+  hostName: string,
+  signal: AbortSignal,
+): Promise<LinkFacts | undefined> {
   const [link] = await findLinks(socket, [hostName], signal);
   if (link !== undefined && link.kind !== 'veth') {
     throw new HoldfastError('PRECONDITION', `${hostName} is not the end of a pair of interfaces; it is not touched`);

@@ -64,6 +64,16 @@ export async function applySettings(namespace: NetworkNamespace, settings: reado
   }
 }
 
+/**
+ * The settings of one end. Routers are known already: what others on the link say about them must not redirect anybody's
+ * packets, on an interface without an IPv6 address of ours neither. Where we give one, it has to work.
+ */
+export function ipv6Settings(ifname: string, hasAddress: boolean): readonly Setting[] {
+  const enabled = { path: `ipv6/conf/${ifname}/disable_ipv6`, value: '0' };
+  const deaf = { path: `ipv6/conf/${ifname}/accept_ra`, value: '0', mayBeGone: !hasAddress };
+  return hasAddress ? [enabled, deaf] : [deaf];
+}
+
 /** undefined where there is no such setting. @throws HoldfastError HOST_FAILURE when it cannot be read */
 export function readSetting(namespace: NetworkNamespace, path: string): string | undefined {
   try {

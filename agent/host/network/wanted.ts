@@ -18,6 +18,10 @@ export interface Wanted {
   readonly forwarded: readonly Family[];
   readonly podAddresses: readonly InterfaceAddress[];
   readonly podRoutes: readonly Route[];
+  /** Whether the link is asked before the addresses are used. */
+  readonly isProbed: boolean;
+  /** Whether the addresses were on another host before. */
+  readonly isMoved: boolean;
   readonly joint:
     | {
         readonly mode: 'bridge';
@@ -115,6 +119,9 @@ export function wantedOf(plan: LinkPlan): Wanted {
   if (plan.addresses.length === 0 || plan.addresses.length > MAX_ADDRESSES || plan.routes.length > MAX_ROUTES) {
     throw invalid(`an interface can have 1 to ${MAX_ADDRESSES} addresses and up to ${MAX_ROUTES} routes`);
   }
+  if (plan.probe === true && dataPlane.mode === 'routed') {
+    throw invalid('in routed mode there is no link that could be asked whether an address is in use');
+  }
   const addresses = plan.addresses.map(checkAddress);
   const families = ([4, 6] as const).filter((family) => addresses.some((address) => address.family === family));
   const common = {
@@ -123,6 +130,8 @@ export function wantedOf(plan: LinkPlan): Wanted {
     mac: macBytes(plan.mac),
     mtu: checkMtu(dataPlane, families),
     families,
+    isProbed: plan.probe === true,
+    isMoved: plan.moved === true,
   };
   if (dataPlane.mode === 'routed') {
     const gateways = new Map(families.map((family) => [family, ROUTED_GATEWAYS[family]]));

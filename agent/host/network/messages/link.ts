@@ -31,7 +31,7 @@ const IFLA = {
 } as const;
 const INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
 const VETH_INFO_PEER = 1;
-const IFLA_BRPORT_MODE = 4;
+const IFLA_BRPORT = { STATE: 1, MODE: 4 } as const;
 const RTEXT_FILTER_SKIP_STATS = 8;
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -39,6 +39,9 @@ const IFLA_INET_CONF = 1;
 const IPV4_DEVCONF = { FORWARDING: 1, PROXY_ARP: 3 } as const;
 const IFLA_INET6_ADDR_GEN_MODE = 8;
 const IN6_ADDR_GEN_MODE_NONE = 1;
+
+/** What a port of a bridge does with frames (include/uapi/linux/if_bridge.h). Without a carrier it is disabled. */
+export const PORT_STATE = { DISABLED: 0, LISTENING: 1, LEARNING: 2, FORWARDING: 3, BLOCKING: 4 } as const;
 
 export interface LinkFacts {
   readonly index: number;
@@ -55,6 +58,8 @@ export interface LinkFacts {
   readonly alias: string | undefined;
   /** Of a port of a bridge. */
   readonly isHairpin: boolean | undefined;
+  /** Of a port of a bridge: one of {@link PORT_STATE}. */
+  readonly portState: number | undefined;
 }
 
 function header(index: number, flags = 0, change = 0): Buffer {
@@ -129,13 +134,15 @@ export interface LinkChange {
   readonly master?: number;
   /** A text for people, at most 255 bytes. */
   readonly alias?: string;
+  readonly mac?: Buffer;
 }
 
-export function changeLink(index: number, { isUp, master, alias }: LinkChange): Request {
+export function changeLink(index: number, { isUp, master, alias, mac }: LinkChange): Request {
   return request(
     RTM_NEWLINK,
     0,
     header(index, isUp === true ? IFF_UP : 0, isUp === undefined ? 0 : IFF_UP),
+    ...(mac === undefined ? [] : [attribute(IFLA.ADDRESS, mac)]),
     ...(master === undefined ? [] : [u32Attribute(IFLA.MASTER, master)]),
     ...(alias === undefined ? [] : [attribute(IFLA.IFALIAS, Buffer.from(alias))]),
   );
@@ -143,7 +150,7 @@ export function changeLink(index: number, { isUp, master, alias }: LinkChange): 
 
 /** For a port of a bridge: whether frames may leave by the port that they came in. */
 export function setHairpin(index: number, isHairpin: boolean): Request {
-  const port = nestedAttribute(INFO.SLAVE_DATA, u8Attribute(IFLA_BRPORT_MODE, isHairpin ? 1 : 0));
+  const port = nestedAttribute(INFO.SLAVE_DATA, u8Attribute(IFLA_BRPORT.MODE, isHairpin ? 1 : 0));
   return request(
     RTM_NEWLINK,
     0,
@@ -178,7 +185,8 @@ export function decodeLink({ payload }: Message): LinkFacts {
   const bytes = headerOf(payload, HEADER_BYTES);
   const attributes = new Attributes(payload.subarray(HEADER_BYTES));
   const info = attributes.nested(IFLA.LINKINFO);
-  const port = info.text(INFO.SLAVE_KIND) === 'bridge' ? info.nested(INFO.SLAVE_DATA).u8(IFLA_BRPORT_MODE) : undefined;
+  const port = info.text(INFO.SLAVE_KIND) === 'bridge' ? info.nested(INFO.SLAVE_DATA) : undefined;
+  const mode = port?.u8(IFLA_BRPORT.MODE);
   return {
     index: bytes.readInt32LE(4),
     name: attributes.text(IFLA.IFNAME) ?? '',
@@ -189,7 +197,8 @@ export function decodeLink({ payload }: Message): LinkFacts {
     kind: info.text(INFO.KIND),
     peerIndex: attributes.u32(IFLA.LINK),
     alias: attributes.text(IFLA.IFALIAS),
-    isHairpin: port === undefined ? undefined : port === 1,
+    isHairpin: mode === undefined ? undefined : mode === 1,
+    portState: port?.u8(IFLA_BRPORT.STATE),
   };
 }
 

@@ -65,6 +65,12 @@ export function addRoute(
   return { type: RTM_NEWROUTE, flags: NLM_F_CREATE | NLM_F_EXCL, payload };
 }
 
+/** The route that a packet of this namespace to the address would take now; refused, or with no way out, where there is none. */
+export function getRouteTo(family: Family, address: Buffer): Request {
+  const payload = Buffer.concat([header(family, { 1: ADDRESS_BITS[family] }), attribute(RTA.DST, address)]);
+  return { type: RTM_GETROUTE, flags: 0, payload };
+}
+
 /** Those of one table that leave by one interface; refused with ENOENT where the table has no route at all. */
 export function listRoutes(family: Family, table: number, index: number): Request {
   const payload = Buffer.concat([header(family), u32Attribute(RTA.TABLE, table), u32Attribute(RTA.OIF, index)]);

@@ -1,9 +1,14 @@
 // A host and its pods in namespaces of their own, joined by the real data plane.
 import { setMaxListeners } from 'node:events';
 import type { Test } from 'tap';
+import { openNetworkNamespace } from '../../../../agent/host/netlink/namespace.ts';
 import { createPodLinks } from '../../../../agent/host/network/create-pod-links.ts';
+import { openPacketSocket, type PacketSocket } from '../../../../agent/host/network/packet-socket.ts';
 import type { LinkAddress, LinkDataPlane, LinkPlan, PodLinks } from '../../../../agent/host/network/pod-links.ts';
 import { makeNamespace, type TestNamespace } from '../../../support/network-namespaces.ts';
+
+/** One instruction: return all of it. */
+const ALL_FRAMES = Buffer.from('06000000ffff0000', 'hex');
 
 export const NEVER = new AbortController().signal;
 // One signal for everything a test does at once; a real request has one of its own.
@@ -14,12 +19,28 @@ export interface TestHost {
   readonly host: TestNamespace;
 }
 
-export async function startHost(t: Test): Promise<TestHost> {
+export async function startHost(t: Test, options: { readonly announcePauseMs?: number } = {}): Promise<TestHost> {
   const host = await makeNamespace(t, 'host');
   await host.ip('link set lo up');
-  const links = await createPodLinks({ owner: '0a1b2c', hostNamespace: host.path });
+  const links = await createPodLinks({ owner: '0a1b2c', hostNamespace: host.path, ...options });
   t.teardown(() => links.close());
   return { links, host };
+}
+
+/** Two hosts whose bridges are to be one link, by their interfaces `up0`. */
+export async function startJoinedHosts(
+  t: Test,
+  options: { readonly announcePauseMs?: number } = {},
+): Promise<readonly [TestHost, TestHost]> {
+  const [left, right] = [await startHost(t, options), await startHost(t, options)];
+  await left.host.ip(`link add up0 type veth peer name up0 netns ${right.host.name}`);
+  for (const { host } of [left, right]) {
+    await host.ip('link add hfbr0 type bridge');
+    await host.ip('link set up0 master hfbr0');
+    await host.ip('link set up0 up');
+    await host.ip('link set hfbr0 up');
+  }
+  return [left, right];
 }
 
 export const BRIDGE = { mode: 'bridge', bridge: 'hfbr0', hairpin: false } as const satisfies LinkDataPlane;
@@ -45,8 +66,35 @@ export function planOf(number: number, changes: Partial<LinkPlan> = {}): LinkPla
   };
 }
 
+/** {@link planOf} on one of the {@link startJoinedHosts}: their subnet has no way out. */
+export function joinedPlanOf(number: number, changes: Partial<LinkPlan> = {}): LinkPlan {
+  return planOf(number, {
+    dataPlane: { ...BRIDGE, uplink: 'up0' },
+    addresses: addressesOf(number).map((address) => ({ ...address, gateway: undefined })),
+    ...changes,
+  });
+}
+
 export const ipv4Of = (number: number): string => addressesOf(number)[0].address;
 export const ipv6Of = (number: number): string => addressesOf(number)[1].address;
+
+/** Reads and sends whole frames on an interface inside; without a filter everything that comes in or goes out is read. */
+export async function openFrames(
+  t: Test,
+  inside: TestNamespace,
+  ifname: string,
+  filter: Buffer = ALL_FRAMES,
+): Promise<PacketSocket> {
+  const [row] = JSON.parse(await inside.ip(`-j link show dev ${ifname}`)) as readonly [{ readonly ifindex: number }];
+  const namespace = await openNetworkNamespace(inside.path);
+  try {
+    const socket = await openPacketSocket(namespace, row.ifindex, filter);
+    t.teardown(() => socket.close());
+    return socket;
+  } finally {
+    await namespace.close();
+  }
+}
 
 /** The names of a namespace's interfaces. */
 export async function interfacesOf(namespace: TestNamespace): Promise<readonly string[]> {

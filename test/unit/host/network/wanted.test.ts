@@ -113,6 +113,7 @@ t.test('what is not valid is refused before anything is done', async (t) => {
     'a small MTU': { dataPlane: { ...bridge, mtu: 1000 } },
     'a large MTU': { dataPlane: { ...bridge, mtu: 65_536 } },
     'a fraction of an MTU': { dataPlane: { mode: 'routed', mtu: 1400.5 } },
+    'a probe without a link': { dataPlane: { mode: 'routed' }, probe: true },
     'a route of another family': { addresses: [ipv4], routes: [{ destination: '::/0', via: undefined }] },
     'a route that is none': { routes: [{ destination: '10.0.0.1/8', via: undefined }] },
     'a next hop of another family': { routes: [{ destination: '10.0.0.0/8', via: '::1' }] },
