@@ -4,6 +4,7 @@
 import { type Conflict, conflictIn } from './conflicts.ts';
 import { arpProbe } from './frames/arp.ts';
 import { conflictFilter } from './frames/conflict-filter.ts';
+import { listenerReport } from './frames/multicast-listener.ts';
 import { duplicateSolicitation } from './frames/neighbour-discovery.ts';
 import { setUpHostEnd } from './host-end.ts';
 import type { HostNetwork } from './host-network.ts';
@@ -28,9 +29,13 @@ const LOOK_MS = 10;
 const MAX_FRAMES_PER_LOOK = 64;
 
 function probesOf(addresses: readonly Buffer[], mac: Buffer): readonly Buffer[] {
-  return addresses.map((address) =>
-    address.length === 4 ? arpProbe(address, mac) : duplicateSolicitation(address, mac),
-  );
+  const ipv6 = addresses.filter(({ length }) => length === 16);
+  return [
+    ...(ipv6.length === 0 ? [] : [listenerReport(ipv6, mac)]),
+    ...addresses.map((address) =>
+      address.length === 4 ? arpProbe(address, mac) : duplicateSolicitation(address, mac),
+    ),
+  ];
 }
 
 function look(socket: PacketSocket, addresses: readonly Buffer[], mac: Buffer): Conflict | undefined {

@@ -29,12 +29,12 @@ export interface NeighbourMessage {
 }
 
 /** The group that everybody is in who has the address (RFC 4291, section 2.7.1). */
-function solicitedNodeGroup(address: Buffer): Buffer {
+export function solicitedNodeGroup(address: Buffer): Buffer {
   return Buffer.concat([SOLICITED_NODE_PREFIX, address.subarray(13)]);
 }
 
 /** RFC 2464, section 7. */
-function groupMac(group: Buffer): Buffer {
+export function groupMac(group: Buffer): Buffer {
   return Buffer.concat([Buffer.from([0x33, 0x33]), group.subarray(12)]);
 }
 

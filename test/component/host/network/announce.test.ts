@@ -1,4 +1,6 @@
 // After a move the neighbours are told where an address is.
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { pollUntil } from '../../../../agent/cli/quickstart/poll.ts';
 import { decodeArp } from '../../../../agent/host/network/frames/arp.ts';
@@ -143,6 +145,9 @@ t.test('it ends quietly', { skip }, async (t) => {
   });
   await t.test('when the interface goes down', async (t) => {
     t.equal(await during(t, (one) => one.ip('link set eth0 down')), 1);
+  });
+  await t.test('when the sandbox’s file is no network any more', async (t) => {
+    t.equal(await during(t, ({ path }) => promisify(execFile)('umount', [path])), 1);
   });
   await t.test('when another interface has taken its place', async (t) => {
     const change = async (one: TestNamespace): Promise<void> => {

@@ -132,7 +132,7 @@ t.test('a sandbox without an IPv6 address of ours keeps its IPv6 as it was', { s
   }
 });
 
-t.test('several are probed at a time', { skip }, async (t) => {
+t.test('several that are probed at the same time do not disturb each other', { skip }, async (t) => {
   const { links, host } = await startHost(t);
   const numbers = Array.from({ length: 12 }, (_, index) => 11 + index);
   const sandboxes = await Promise.all(numbers.map((number) => makeNamespace(t, `s${number}`)));

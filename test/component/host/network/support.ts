@@ -35,7 +35,10 @@ export async function startJoinedHosts(
   const [left, right] = [await startHost(t, options), await startHost(t, options)];
   await left.host.ip(`link add up0 type veth peer name up0 netns ${right.host.name}`);
   for (const { host } of [left, right]) {
-    await host.ip('link add hfbr0 type bridge');
+    // With an address of its own it does not get another one, and forget its neighbours, whenever a port comes or goes.
+    await host.ip(
+      `link add hfbr0 address ${host === left.host ? '02:00:00:00:01:01' : '02:00:00:00:01:02'} type bridge`,
+    );
     await host.ip('link set up0 master hfbr0');
     await host.ip('link set up0 up');
     await host.ip('link set hfbr0 up');
