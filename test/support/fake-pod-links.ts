@@ -47,8 +47,7 @@ export function fakePodLinks(): FakePodLinks {
     ends.set(hostName, own);
   };
   const probe = ({ addresses, dataPlane }: LinkPlan): void => {
-    if (dataPlane.mode === 'routed')
-      throw new HoldfastError('INVALID_REQUEST', 'in routed mode there is no link to ask');
+    if (dataPlane.mode === 'routed') return;
     const spoken = new Map(
       [...ends].flatMap(([, each]) => each.map((address) => [address, '02:00:00:00:00:98'] as const)),
     );
@@ -71,6 +70,9 @@ export function fakePodLinks(): FakePodLinks {
       if (owner === 'another') others.add(hostName);
     },
     attach: async (_netns, plan, signal) => {
+      if (plan.probe === true && plan.dataPlane.mode === 'routed') {
+        throw new HoldfastError('INVALID_REQUEST', 'in routed mode there is no link to ask');
+      }
       await begin('attach', plan.hostName, signal);
       if (ends.has(plan.hostName)) {
         throw new HoldfastError('PRECONDITION', `the host has an interface ${plan.hostName} already`);

@@ -13,7 +13,7 @@ import type { Wanted } from './wanted.ts';
 
 /** ANNOUNCE_NUM of RFC 5227 is 2; one more, because nobody confirms them. MAX_NEIGHBOR_ADVERTISEMENT of RFC 4861 is 3, too. */
 const TIMES = 3;
-/** The interface went down, or it is gone, between two looks (include/uapi/asm-generic/errno.h). */
+/** ENXIO, ENODEV and ENETDOWN of include/uapi/asm-generic/errno.h: the interface went, or went down, after we had looked. */
 const GONE = new Set([6, 19, 100]);
 /** The queue is full, or the other end is down: the next time may have more luck. */
 const ENOBUFS = 105;

@@ -36,7 +36,7 @@ interface Instruction {
 const load = (code: number, value: number): Instruction => ({ code, value });
 const ifEqual = (value: number, equal: Place): Instruction => ({ code: JUMP_IF_EQUAL, value, equal });
 const unlessEqual = (value: number, other: Place): Instruction => ({ code: JUMP_IF_EQUAL, value, other });
-/** The accumulator is compared with itself only in meaning: both ways lead there. */
+/** Whatever is loaded, both ways lead there. */
 const goTo = (place: Place): Instruction => ({ code: JUMP_IF_EQUAL, value: 0, equal: place, other: place });
 
 function assemble(parts: ReadonlyMap<Place | 'start', readonly Instruction[]>): Buffer {
