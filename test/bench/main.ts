@@ -1,4 +1,4 @@
-// `npm run bench -- cri|cpuset|reuse|topology|cni`: each measures both sides in one run and prints a table. Not part of the tests:
+// `npm run bench -- cri|cpuset|reuse|topology|cni|ipam`: each measures both sides in one run and prints a table. Not part of the tests:
 // a time depends on the machine, so none is ever asserted.
 import os from 'node:os';
 
@@ -8,6 +8,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ readonly run: () => Promi
   reuse: () => import('./reuse.ts'),
   topology: () => import('./topology.ts'),
   cni: () => import('./cni.ts'),
+  ipam: () => import('./ipam.ts'),
 };
 
 const asked = process.argv.slice(2);

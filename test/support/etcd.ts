@@ -12,6 +12,7 @@ import type { ClientTls } from '../../lib/grpc-client.ts';
 import { boundProgram, flags } from '../kube/cluster/flags.ts';
 import { freePort } from '../kube/cluster/ports.ts';
 import { makeMemoryFolder } from './memory-folder.ts';
+import type { Teardown } from './teardown.ts';
 import type { KeyPair } from './test-certificates.ts';
 
 /** The reason to skip a test where there is no etcd. */
@@ -41,7 +42,7 @@ export interface EtcdClusterOptions {
 const UNSUPPORTED_ARCH = { arm64: 'arm64', arm: 'arm' } as Readonly<Record<string, string | undefined>>;
 
 /** Starts the members and waits until all are healthy; they end with the test, or with its process. */
-export async function startEtcd(t: Test, { members: count, tls }: EtcdClusterOptions): Promise<EtcdCluster> {
+export async function startEtcd(t: Teardown, { members: count, tls }: EtcdClusterOptions): Promise<EtcdCluster> {
   const folder = await makeMemoryFolder(t);
   const files = { cert: join(folder, 'server.crt'), key: join(folder, 'server.key'), ca: join(folder, 'ca.crt') };
   if (tls !== undefined) for (const name of ['cert', 'key', 'ca'] as const) await writeFile(files[name], tls[name]);

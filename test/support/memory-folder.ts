@@ -4,12 +4,12 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Test } from 'tap';
+import type { Teardown } from './teardown.ts';
 
 const MEMORY = '/dev/shm';
 
 /** Removed with the test. */
-export async function makeMemoryFolder(t: Test): Promise<string> {
+export async function makeMemoryFolder(t: Teardown): Promise<string> {
   const folder = await mkdtemp(join(existsSync(MEMORY) ? MEMORY : tmpdir(), 'holdfast-test-'));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   return folder;

@@ -4,6 +4,7 @@ import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
 import { pollUntil } from '../../agent/cli/quickstart/poll.ts';
+import type { Teardown } from './teardown.ts';
 
 const run = promisify(execFile);
 const REACH_TIMEOUT_MS = 20_000;
@@ -23,10 +24,6 @@ export const NO_NETWORK_NAMESPACES: string | false = ((): string | false => {
   }
   return false;
 })();
-
-interface Teardown {
-  teardown(work: () => Promise<void>): void;
-}
 
 export interface TestNamespace {
   readonly name: string;
