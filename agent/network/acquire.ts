@@ -4,7 +4,7 @@ import { HoldfastError } from '../../lib/errors.ts';
 import { type Address, parseAddress } from '../model/address.ts';
 import type { PodReference } from '../model/pod.ts';
 import type { AttachmentId } from './cni/request.ts';
-import { takeFree } from './free-places.ts';
+import { leaveToOthers, likelyKeys, takeFree } from './free-places.ts';
 import type { Handover, LeaseContext } from './lease-context.ts';
 import { pickEntry, withoutEntry } from './plan-reserve.ts';
 import { familiesOf, isUsable, type Pool, type PoolSubnet, subnetOf } from './pool.ts';
@@ -16,6 +16,7 @@ import {
   expiryKey,
   keptKey,
   type Owner,
+  type RecordKey,
   reserveKey,
 } from './records.ts';
 import { inTurn, type Transaction } from './transaction.ts';
@@ -54,7 +55,13 @@ interface Reused {
  *   or when the store cannot be asked
  */
 export async function acquire(context: LeaseContext, request: AcquireRequest, signal: AbortSignal): Promise<Acquired> {
-  const done = await inTurn(context, (transaction) => grant(context, transaction, request, signal), signal);
+  let isAgain = false;
+  const attempt = (transaction: Transaction): Promise<Done> => {
+    if (isAgain) leaveToOthers(context, request.pool);
+    isAgain = true;
+    return grant(context, transaction, request, signal);
+  };
+  const done = await inTurn(context, attempt, signal);
   for (const handover of done.handovers) context.onHandover(handover);
   return done.acquired;
 }
@@ -72,7 +79,7 @@ async function grant(
 ): Promise<Done> {
   const { id, pool, owner, mode, netns } = request;
   const own = attachmentKey(context.host, id);
-  await transaction.load([own], signal);
+  await transaction.load([own, ...firstKeys(context, request)], signal);
   const there = transaction.get(own);
   if (there !== undefined) {
     await transaction.load(
@@ -121,6 +128,13 @@ async function grant(
     });
   }
   return { acquired: { kind: 'granted', grants, isNew: true }, handovers };
+}
+
+/** What is read in any case, by what the pod asks for: in one call with the rest. */
+function firstKeys(context: LeaseContext, { id, pool, owner }: AcquireRequest): readonly RecordKey<unknown>[] {
+  if (owner.ip === 'keep' && owner.pod !== undefined) return [keptKey(owner.pod, id.network, id.ifname)];
+  if (owner.ip === 'app' && owner.app !== undefined) return [reserveKey(owner.app, pool.name)];
+  return likelyKeys(context, pool);
 }
 
 /** ADD is asked once more: the agent died before it could answer, or the runtime asks twice. */

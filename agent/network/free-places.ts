@@ -3,13 +3,34 @@ import { type Address, type Family, formatSubnet, parseAddress } from '../model/
 import type { LeaseContext } from './lease-context.ts';
 import { keyParts, type StoreKey } from './lease-store.ts';
 import { isTaken, roomIn, withFreed, withTaken } from './plan-block.ts';
-import { addressAt, layoutOf, nthBlock, type Pool, type PoolSubnet, placeOf, subnetOf, usableOffsets } from './pool.ts';
+import {
+  addressAt,
+  familiesOf,
+  layoutOf,
+  nthBlock,
+  type Pool,
+  type PoolSubnet,
+  placeOf,
+  subnetOf,
+  usableOffsets,
+} from './pool.ts';
 import { onRecordElsewhere } from './pools-on-record.ts';
-import { addressKey, type BlockRecord, blockKey, FOLDERS, openKey, subnetKey } from './records.ts';
+import {
+  type AddressRecord,
+  addressKey,
+  type BlockRecord,
+  blockKey,
+  FOLDERS,
+  openKey,
+  type RecordKey,
+  subnetKey,
+} from './records.ts';
 import { StartOver, type Transaction, transact } from './transaction.ts';
 
-/** Open blocks that are looked at in one go. */
-const PAGE = 16;
+/** Open blocks that are listed in one go. */
+const PAGE = 64;
+/** Of those as many are read in one go: mostly the first of them has room. */
+const LOOKED_AT_ONCE = 8;
 /** Blocks that are looked at when a new one is begun, for those that the ranges of another time have filled. */
 const NEW_AT_ONCE = 16;
 
@@ -17,6 +38,26 @@ const hintOf = (pool: Pool, { subnet }: PoolSubnet): string => `${pool.name} ${f
 
 /** Addresses that are asked for in one go when a block is put right. */
 const ADDRESSES_AT_ONCE = 32;
+
+/**
+ * What {@link takeFree} reads first: loaded together with what is needed anyway it costs no call of its own. Not to be loaded
+ * where nothing may have to be taken: what others do to a block would then be in the way of changes that do not touch it.
+ */
+export function likelyKeys(context: LeaseContext, pool: Pool): readonly RecordKey<unknown>[] {
+  return familiesOf(pool).flatMap((family) => {
+    const first = pool.subnets.find(({ subnet }) => subnet.family === family);
+    const hint = first && context.hints.get(hintOf(pool, first));
+    return first === undefined || hint === undefined || hint.isCrowded ? [] : placeKeys(pool, first, hint);
+  });
+}
+
+/** To be told when a change that took a place was overtaken: others are in the block, and there may be one without them. */
+export function leaveToOthers(context: LeaseContext, pool: Pool): void {
+  for (const subnet of pool.subnets) {
+    const hint = context.hints.get(hintOf(pool, subnet));
+    if (hint !== undefined) context.hints.set(hintOf(pool, subnet), { ...hint, isCrowded: true });
+  }
+}
 
 /**
  * Takes a free address of the family.
@@ -30,20 +71,36 @@ export async function takeFree(
   signal: AbortSignal,
 ): Promise<Address | undefined> {
   for (const subnet of pool.subnets.filter((each) => each.subnet.family === family)) {
-    const found = await findRoom(context, pool, subnet, signal);
+    const hint = context.hints.get(hintOf(pool, subnet));
+    const avoided = hint?.isCrowded === true ? hint.block : undefined;
+    const found = hint === undefined || hint.isCrowded ? await findRoom(context, pool, subnet, avoided, signal) : hint;
     if (found === undefined) continue;
     const offset = await takePlace(context, transaction, pool, subnet, found, signal);
-    // Somebody took the last place between the look and this one.
-    if (offset === undefined) throw new StartOver();
+    if (offset === undefined) {
+      // Somebody took the last place meanwhile.
+      context.hints.delete(hintOf(pool, subnet));
+      throw new StartOver();
+    }
     return addressAt(subnet, found.block, offset);
   }
   return undefined;
 }
 
-/** A block, and the first of its places that were free just now. */
+/** A block, and one of its places that were free just now. */
 interface Found {
   readonly block: bigint;
   readonly offset: number;
+}
+
+function placeKeys(
+  pool: Pool,
+  subnet: PoolSubnet,
+  { block, offset }: Found,
+): readonly [RecordKey<BlockRecord>, RecordKey<AddressRecord>] {
+  return [
+    blockKey(pool.name, formatSubnet(subnet.subnet), block),
+    addressKey(pool.name, addressAt(subnet, block, offset)),
+  ];
 }
 
 async function takePlace(
@@ -51,17 +108,16 @@ async function takePlace(
   transaction: Transaction,
   pool: Pool,
   subnet: PoolSubnet,
-  { block, offset: likely }: Found,
+  likely: Found,
   signal: AbortSignal,
 ): Promise<number | undefined> {
-  const name = formatSubnet(subnet.subnet);
-  const key = blockKey(pool.name, name, block);
-  const recordAt = (offset: number) => addressKey(pool.name, addressAt(subnet, block, offset));
-  await transaction.load([key, recordAt(likely)], signal);
+  const { block } = likely;
+  await transaction.load(placeKeys(pool, subnet, likely), signal);
+  const [key] = placeKeys(pool, subnet, likely);
   const record = transaction.get(key);
   const [offset, ...others] = roomIn(subnet, block, record, context.now()).free;
   if (offset === undefined) return undefined;
-  const own = recordAt(offset);
+  const [, own] = placeKeys(pool, subnet, { block, offset });
   await transaction.load([own], signal);
   // The block knows nothing of addresses that were granted when the subnet had another size, or was another pool's.
   if (
@@ -74,9 +130,11 @@ async function takePlace(
   const next = withTaken(record, offset, context.now());
   transaction.put(key, next);
   if (others.length === 0 && Object.keys(next.cooling).length === 0) {
-    transaction.delete(openKey(pool.name, name, block));
+    transaction.delete(openKey(pool.name, formatSubnet(subnet.subnet), block));
   }
-  context.hints.set(hintOf(pool, subnet), block);
+  const [following] = others;
+  if (following === undefined) context.hints.delete(hintOf(pool, subnet));
+  else context.hints.set(hintOf(pool, subnet), { block, offset: following, isCrowded: false });
   return offset;
 }
 
@@ -124,27 +182,47 @@ async function bookStrangers(
   }
 }
 
+/** @param avoided - a block that others are in: taken only when there is no other */
 async function findRoom(
   context: LeaseContext,
   pool: Pool,
   subnet: PoolSubnet,
+  avoided: bigint | undefined,
   signal: AbortSignal,
 ): Promise<Found | undefined> {
-  const name = formatSubnet(subnet.subnet);
-  const hint = context.hints.get(hintOf(pool, subnet));
-  const hinted = hint === undefined ? undefined : await withRoom(context, pool, subnet, [hint], signal);
-  if (hinted !== undefined) return hinted;
-  context.hints.delete(hintOf(pool, subnet));
+  return (
+    (await findOpen(context, pool, subnet, avoided, signal)) ??
+    (await beginBlock(context, pool, subnet, signal)) ??
+    (avoided === undefined ? undefined : await withRoom(context, pool, subnet, [avoided], signal))
+  );
+}
+
+async function findOpen(
+  context: LeaseContext,
+  pool: Pool,
+  subnet: PoolSubnet,
+  avoided: bigint | undefined,
+  signal: AbortSignal,
+): Promise<Found | undefined> {
+  const folder = FOLDERS.open(pool.name, formatSubnet(subnet.subnet));
   let after: StoreKey | undefined;
   for (;;) {
-    const options = { limit: PAGE, ...(after === undefined ? {} : { after }) };
-    const open = await context.store.list(FOLDERS.open(pool.name, name), options, signal);
+    const open = await context.store.list(folder, { limit: PAGE, ...(after && { after }) }, signal);
     const blocks = open.map(({ key }) => BigInt(`0x${keyParts(key).at(-1) ?? '0'}`));
-    const found = await withRoom(context, pool, subnet, blocks, signal);
-    if (found !== undefined) return found;
+    const others = inAnyOrder(blocks.filter((block) => block !== avoided));
+    for (let from = 0; from < others.length; from += LOOKED_AT_ONCE) {
+      const found = await withRoom(context, pool, subnet, others.slice(from, from + LOOKED_AT_ONCE), signal);
+      if (found !== undefined) return found;
+    }
     after = open.at(-1)?.key;
-    if (open.length < PAGE) return await beginBlock(context, pool, subnet, signal);
+    if (open.length < PAGE) return undefined;
   }
+}
+
+/** Beginning anywhere: hosts that all took the first would all be in each other's way. */
+function inAnyOrder(blocks: readonly bigint[]): readonly bigint[] {
+  const start = Math.floor(Math.random() * blocks.length);
+  return [...blocks.slice(start), ...blocks.slice(0, start)];
 }
 
 async function withRoom(
@@ -223,17 +301,46 @@ export async function giveBack(
   signal: AbortSignal,
 ): Promise<void> {
   transaction.delete(addressKey(poolName, address));
+  const places = placesOf(context, address);
+  await transaction.load(
+    places.map(({ key }) => key),
+    signal,
+  );
+  for (const { key, open, block, offset, hintKey } of places) {
+    transaction.put(key, withFreed(transaction.get(key), offset, coolsUntil, context.now()));
+    transaction.put(open, {});
+    const hint = context.hints.get(hintKey);
+    // The first free place of a block is taken first.
+    if (hint?.block === block && offset < hint.offset && coolsUntil <= context.now()) {
+      context.hints.set(hintKey, { ...hint, offset });
+    }
+  }
+}
+
+/** What {@link giveBack} reads, to be loaded together with what is needed anyway. */
+export function returnKeys(context: LeaseContext, address: Address): readonly RecordKey<unknown>[] {
+  return placesOf(context, address).map(({ key }) => key);
+}
+
+interface Place {
+  readonly key: RecordKey<BlockRecord>;
+  readonly open: RecordKey<object>;
+  readonly block: bigint;
+  readonly offset: number;
+  readonly hintKey: string;
+}
+
+/** Where the address is in the pools of the configuration. */
+function placesOf({ pools }: LeaseContext, address: Address): readonly Place[] {
   const parsed = parseAddress(address);
-  for (const pool of context.pools.values()) {
+  return [...pools.values()].flatMap((pool) => {
     const subnet = subnetOf(pool, parsed);
-    if (subnet === undefined) continue;
+    if (subnet === undefined) return [];
     const name = formatSubnet(subnet.subnet);
     const { block, offset } = placeOf(subnet, parsed.value);
-    const key = blockKey(pool.name, name, block);
-    await transaction.load([key], signal);
-    transaction.put(key, withFreed(transaction.get(key), offset, coolsUntil, context.now()));
-    transaction.put(openKey(pool.name, name, block), {});
-  }
+    const [key, open] = [blockKey(pool.name, name, block), openKey(pool.name, name, block)];
+    return [{ key, open, block, offset, hintKey: hintOf(pool, subnet) }];
+  });
 }
 
 /** Whether {@link takeFree} would find one now. */
@@ -244,7 +351,7 @@ export async function hasRoom(
   signal: AbortSignal,
 ): Promise<boolean> {
   for (const subnet of pool.subnets.filter((each) => each.subnet.family === family)) {
-    if ((await findRoom(context, pool, subnet, signal)) !== undefined) return true;
+    if ((await findRoom(context, pool, subnet, undefined, signal)) !== undefined) return true;
   }
   return false;
 }

@@ -27,6 +27,15 @@ export interface Handover {
   readonly containerId?: string;
 }
 
+/** Only saves time: what it says is looked at again before it is acted upon. */
+export interface Hint {
+  readonly block: bigint;
+  /** A place of it that was free. */
+  readonly offset: number;
+  /** Others took places of it at the same moment. */
+  readonly isCrowded: boolean;
+}
+
 export interface LeaseContext {
   readonly store: LeaseStore;
   /** This host's name among those that share the store. */
@@ -38,8 +47,8 @@ export interface LeaseContext {
   readonly options: LeaseOptions;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Where this host found room last, by pool and subnet. */
-  readonly hints: Map<string, bigint>;
+  /** Where this host takes its next address from, by pool and subnet; free-places.ts keeps them. */
+  readonly hints: Map<string, Hint>;
   /** Is told of each change of hands after it is durable. */
   readonly onHandover: (handover: Handover) => void;
 }

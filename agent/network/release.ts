@@ -5,16 +5,18 @@ import type { PodReference } from '../model/pod.ts';
 import { isHeldBy } from './acquire.ts';
 import { MAX_KEY_BYTES } from './check-request.ts';
 import type { AttachmentId } from './cni/request.ts';
-import { giveBack } from './free-places.ts';
+import { giveBack, returnKeys } from './free-places.ts';
 import type { Handover, LeaseContext } from './lease-context.ts';
 import { withEntry } from './plan-reserve.ts';
 import {
   type AddressRecord,
   type AppKey,
+  type AttachmentRecord,
   addressKey,
   attachmentKey,
   expiryKey,
   type Owner,
+  type RecordKey,
   reserveKey,
 } from './records.ts';
 import { inTurn, type Transaction } from './transaction.ts';
@@ -47,7 +49,7 @@ async function takeBack(
   if (attachment === undefined) return [];
   const { pool, owner, addresses } = attachment;
   await transaction.load(
-    addresses.map(({ address }) => addressKey(pool, address)),
+    [...addresses.map(({ address }) => addressKey(pool, address)), ...settleKeys(context, attachment)],
     signal,
   );
   const held: Held[] = [];
@@ -60,6 +62,17 @@ async function takeBack(
   if (held.length === 0) return [];
   const told = await settle(context, transaction, pool, owner, held, signal);
   return told.map((handover) => ({ ...handover, containerId: id.containerId }));
+}
+
+/** What {@link settle} reads, in one call with the rest. */
+function settleKeys(
+  context: LeaseContext,
+  { pool, owner, addresses }: AttachmentRecord,
+): readonly RecordKey<unknown>[] {
+  const { ip, pod, app } = owner;
+  if (ip === 'keep' && pod !== undefined) return [];
+  if (ip === 'app' && app !== undefined) return [reserveKey(app, pool)];
+  return addresses.flatMap(({ address }) => returnKeys(context, address));
 }
 
 async function settle(

@@ -2,6 +2,7 @@
 import t from 'tap';
 import { acquire } from '../../../agent/network/acquire.ts';
 import { expire } from '../../../agent/network/expire.ts';
+import type { LeaseStore } from '../../../agent/network/lease-store.ts';
 import type { Pool } from '../../../agent/network/pool.ts';
 import type { Owner } from '../../../agent/network/records.ts';
 import { release } from '../../../agent/network/release.ts';
@@ -94,3 +95,82 @@ t.test('what a pod left in one pool ends without touching what it has in another
   t.equal(await add(leases, '3', b, owner), later);
   t.strictSame(await inconsistencies(store, [a, b]), []);
 });
+
+/** The store as a host sees it: what it asks is counted, and the host can be overtaken. */
+function watched(store: LeaseStore): LeaseStore & { readonly asked: string[]; overtaken: number } {
+  const watching = {
+    asked: [] as string[],
+    overtaken: 0,
+    read: (...args: Parameters<LeaseStore['read']>) => {
+      watching.asked.push('read');
+      return store.read(...args);
+    },
+    list: (...args: Parameters<LeaseStore['list']>) => {
+      watching.asked.push('list');
+      return store.list(...args);
+    },
+    commit: async (...args: Parameters<LeaseStore['commit']>): ReturnType<LeaseStore['commit']> => {
+      watching.asked.push('commit');
+      const [{ write }] = args;
+      // Only changes that take a place: beginning a block is another change.
+      const takes = [...write.keys()].some((key) => key.startsWith('address/'));
+      if (!takes || watching.overtaken === 0) return await store.commit(...args);
+      watching.overtaken -= 1;
+      return 'conflict';
+    },
+    close: () => store.close(),
+  };
+  return watching;
+}
+
+const blockOf = (address: string): string => address.split('.').slice(0, 3).join('.');
+
+t.test('a host that is overtaken takes the address from a block without others', async (t) => {
+  const store = memoryLeaseStore();
+  const pool = poolOf('p', '10.0.0.0/22');
+  const one = testLeases(store, [pool], { host: 'one' });
+  const view = watched(store);
+  const other = testLeases(view, [pool], { host: 'other' });
+  t.equal(blockOf(await add(one, 'one-1', pool)), '10.0.0');
+  t.equal(blockOf(await add(other, 'other-1', pool)), '10.0.0', 'nobody is in its way');
+  view.overtaken = 1;
+  t.equal(blockOf(await add(other, 'other-2', pool)), '10.0.1');
+  t.equal(blockOf(await add(other, 'other-3', pool)), '10.0.1', 'it stays there');
+  t.equal(blockOf(await add(one, 'one-2', pool)), '10.0.0');
+  t.strictSame(await inconsistencies(store, [pool]), []);
+});
+
+t.test('a host that is overtaken in the only block with room takes the address there', async (t) => {
+  const store = memoryLeaseStore();
+  const pool = poolOf('p', '10.0.0.0/29');
+  const view = watched(store);
+  const leases = testLeases(view, [pool]);
+  for (const id of ['1', '2', '3', '4', '5', '6']) {
+    view.overtaken = 3;
+    await add(leases, id, pool);
+    t.equal(view.overtaken, 0);
+  }
+  await t.rejects(add(leases, '7', pool), { code: 'NO_ROOM' });
+  t.strictSame(await inconsistencies(store, [pool]), []);
+});
+
+t.test(
+  'where a host has found room it asks the store twice for an address, and three times to give it back',
+  async (t) => {
+    const view = watched(memoryLeaseStore());
+    const pool = poolOf('p', '10.0.0.0/24', 'fd00::/64');
+    const leases = testLeases(view, [pool]);
+    await add(leases, '1', pool);
+    for (const id of ['2', '3']) {
+      view.asked.length = 0;
+      await add(leases, id, pool);
+      t.strictSame(view.asked, ['read', 'commit']);
+    }
+    view.asked.length = 0;
+    await release(leases, sandboxOf('2'), SIGNAL);
+    t.strictSame(view.asked, ['read', 'read', 'commit']);
+    view.asked.length = 0;
+    t.equal(await add(leases, '4', pool), '10.0.0.2,fd00::2', 'what was given back first');
+    t.strictSame(view.asked, ['read', 'commit']);
+  },
+);
