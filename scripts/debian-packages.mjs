@@ -23,6 +23,7 @@ const WANTED = {
     openssl: 'openssl',
     etcd: 'etcd-server',
     nft: 'nftables',
+    bird: 'bird2',
     '/usr/lib/cni/loopback': 'containernetworking-plugins',
   },
   vm: {
@@ -39,7 +40,7 @@ const WANTED = {
 };
 
 /** What some packages start at once and at each boot; neither is ours to start. */
-const SERVICES = { containerd: 'containerd.service', 'etcd-server': 'etcd.service' };
+const SERVICES = { containerd: 'containerd.service', 'etcd-server': 'etcd.service', bird2: 'bird.service' };
 
 /** Where the program is; what is named by its whole path need not be a program. */
 function findProgram(name) {
