@@ -8,7 +8,7 @@ import type { PodDescription } from '../../agent/cli/quickstart/pod-requests.ts'
 import { type PrivateHost, startPrivateHost } from '../../agent/cli/quickstart/private-host.ts';
 import { bytes, formatBytes, milliCpu } from '../../agent/model/quantity.ts';
 import { RuntimeService } from '../../proto/gen/wire/cri/v1/cri_pb.ts';
-import { type Comparison, compare, formatComparisons } from './measure.ts';
+import { type Comparison, compare, cpuSeconds, formatComparisons } from './measure.ts';
 
 const CONTAINERS = 250;
 const CONTAINERS_PER_POD = 25;
@@ -17,8 +17,6 @@ const LIFECYCLES = 40;
 const CALLS_BEFORE_MEMORY = 10_000;
 const CALLS_AT_ONCE = 20;
 const IDLE_SECONDS = 20;
-/** USER_HZ, which Linux has fixed for what it tells programs. */
-const CLOCK_TICKS_PER_SECOND = 100;
 
 function pod(name: string, containers: number): PodDescription {
   return {
@@ -87,12 +85,6 @@ async function compareLifecycles({ direct, kubelet }: PrivateHost): Promise<read
 async function residentBytes(pid: number): Promise<number> {
   const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1];
   return Number(kilobytes) * 1024;
-}
-
-/** User and system time of a process, in seconds (proc(5), fields 14 and 15 of stat). */
-async function cpuSeconds(pid: number): Promise<number> {
-  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).replace(/^.*\) /, '').split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS_PER_SECOND;
 }
 
 async function reportMemory(host: PrivateHost): Promise<void> {

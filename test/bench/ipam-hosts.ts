@@ -1,5 +1,6 @@
 // Hosts that share a store of addresses, each with a connection, a lease and turns of its own as an agent has them, and what
 // they ask of the store, counted.
+import { setMaxListeners } from 'node:events';
 import { performance } from 'node:perf_hooks';
 import { pollUntil } from '../../agent/cli/quickstart/poll.ts';
 import { EtcdConnection } from '../../agent/cluster/etcd/connection.ts';
@@ -26,6 +27,8 @@ import { KeyedMutex } from '../../lib/keyed-mutex.ts';
 import type { Teardown } from '../support/teardown.ts';
 
 const NEVER = new AbortController().signal;
+// One signal for everything that all hosts do at once; a real request has one of its own.
+setMaxListeners(0, NEVER);
 const TTL_MS = 30_000;
 /** Keys that one call lists (agent/cluster/etcd/key-values.ts). */
 const LISTED_AT_ONCE = 200;

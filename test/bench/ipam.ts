@@ -1,32 +1,27 @@
 // What an address costs where many hosts share them in etcd: one host against the embedded store, then many hosts whose pods
 // all start, churn and come back elsewhere, and whether every address was one pod's at any time and is free at the end.
 //
-//   HOLDFAST_BENCH_HOSTS=50 HOLDFAST_BENCH_PODS=10000 npm run bench -- ipam
-import { performance } from 'node:perf_hooks';
+//   HOLDFAST_BENCH_HOSTS=50 HOLDFAST_BENCH_PODS=10000 HOLDFAST_BENCH_MEMBERS=3 npm run bench -- ipam
 import { formatTable } from '../../agent/cli/output.ts';
 import { formatAddress, parseAddress } from '../../agent/model/address.ts';
 import { EmbeddedLeaseStore } from '../../agent/network/embedded-lease-store.ts';
-import { expire } from '../../agent/network/expire.ts';
 import type { LeaseStore } from '../../agent/network/lease-store.ts';
-import { listAll } from '../../agent/network/list-all.ts';
 import type { Pool } from '../../agent/network/pool.ts';
-import { FOLDERS, type Owner } from '../../agent/network/records.ts';
+import type { Owner } from '../../agent/network/records.ts';
 import { openStore } from '../../agent/state/open-store.ts';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
-import { inconsistencies } from '../support/address-consistency.ts';
 import { NEEDS_ETCD, startEtcd } from '../support/etcd.ts';
 import { makeMemoryFolder } from '../support/memory-folder.ts';
 import { type Teardown, withTeardown } from '../support/teardown.ts';
 import { subnetOfPool } from '../support/test-leases.ts';
-import { type BenchClock, BenchHost, type BenchPod, joinEtcd, type Measured, measured } from './ipam-hosts.ts';
-import { type Comparison, formatComparisons, quantile } from './measure.ts';
+import { Fleet, HEADINGS, type Phase, phase } from './ipam-fleet.ts';
+import { type BenchClock, BenchHost, type BenchPod, joinEtcd, measured } from './ipam-hosts.ts';
+import { type Comparison, formatComparisons } from './measure.ts';
 
 const ROUNDS = 300;
 const WARM_UP = 20;
 const PODS_OF_AN_APP = 20;
 const MODES = ['none', 'keep', 'app'] as const;
-
-const NEVER = new AbortController().signal;
 
 function countFrom(variable: string, otherwise: number): number {
   const text = process.env[variable] ?? `${otherwise}`;
@@ -94,205 +89,29 @@ async function compareStores(embedded: BenchHost, etcd: BenchHost): Promise<void
   process.stdout.write(formatComparisons({ baseline: 'embedded', holdfast: 'etcd' }, rows));
 }
 
-interface Phase {
-  readonly add: Measured;
-  readonly del: Measured;
-}
-
-const HEADINGS = [
-  'what',
-  'seconds',
-  'ADD/s',
-  'ADD p50',
-  'ADD p99',
-  'DEL/s',
-  'DEL p50',
-  'DEL p99',
-  'calls each',
-  'conflicts each',
-  'refused',
-  'CPU of this process',
-];
-
-/** @returns a row of the table */
-async function phase(
-  what: string,
-  hosts: readonly BenchHost[],
-  work: (phase: Phase) => Promise<void>,
-): Promise<readonly string[]> {
-  const done: Phase = { add: measured(), del: measured() };
-  const sum = (of: 'calls' | 'conflicts'): number => hosts.reduce((total, { store }) => total + store[of], 0);
-  const [calls, conflicts, cpu, start] = [sum('calls'), sum('conflicts'), process.cpuUsage(), performance.now()];
-  await work(done);
-  const seconds = (performance.now() - start) / 1000;
-  const { user, system } = process.cpuUsage(cpu);
-  const each = done.add.times.length + done.del.times.length;
-  const cells = ({ times }: Measured): readonly string[] =>
-    times.length === 0
-      ? ['', '', '']
-      : [(times.length / seconds).toFixed(0), ...[0.5, 0.99].map((share) => `${quantile(times, share).toFixed(1)} ms`)];
-  return [
-    what,
-    seconds.toFixed(1),
-    ...cells(done.add),
-    ...cells(done.del),
-    ((sum('calls') - calls) / each).toFixed(2),
-    ((sum('conflicts') - conflicts) / each).toFixed(3),
-    `${done.add.refused + done.del.refused}`,
-    `${((user + system) / 10_000 / seconds).toFixed(0)} %`,
-  ];
-}
-
-/** A pod is on one host at a time, or on its way. */
-class Fleet {
-  readonly hosts: readonly BenchHost[];
-  readonly pool: Pool;
-  readonly #clock: BenchClock;
-  /** By the index of the host. */
-  #held: BenchPod[][];
-
-  constructor(hosts: readonly BenchHost[], pool: Pool, clock: BenchClock) {
-    this.hosts = hosts;
-    this.pool = pool;
-    this.#clock = clock;
-    this.#held = hosts.map(() => []);
-  }
-
-  /** One after the other on each host, and all hosts at once. */
-  async #onEach(work: (host: BenchHost, held: BenchPod[], index: number) => Promise<void>): Promise<void> {
-    await Promise.all(this.hosts.map((host, index) => work(host, this.#held[index] as BenchPod[], index)));
-  }
-
-  async start(pods: readonly BenchPod[], { add }: Phase): Promise<void> {
-    await this.#onEach(async (host, held, index) => {
-      for (let next = index; next < pods.length; next += this.hosts.length) {
-        const pod = pods[next] as BenchPod;
-        await host.add(pod, add);
-        held.push(pod);
-      }
-    });
-  }
-
-  /** So many pods are deleted and made anew, each on any host. */
-  async churn(count: number, { add, del }: Phase): Promise<void> {
-    const coming: BenchPod[][] = this.hosts.map(() => []);
-    let left = count;
-    const settle = async (host: BenchHost, held: BenchPod[], index: number): Promise<void> => {
-      for (let pod = coming[index]?.pop(); pod !== undefined; pod = coming[index]?.pop()) {
-        await host.add(pod, add);
-        held.push(pod);
-      }
-    };
-    await this.#onEach(async (host, held, index) => {
-      while (left > 0 && held.length > 0) {
-        left -= 1;
-        const [pod] = held.splice(Math.floor(Math.random() * held.length), 1) as [BenchPod];
-        await host.del(pod, del);
-        coming[Math.floor(Math.random() * coming.length)]?.push(pod);
-        await settle(host, held, index);
-      }
-    });
-    await this.#onEach(settle);
-  }
-
-  /** Every pod that keeps its address goes, and comes back on the next host. */
-  async recreate(phase: Phase): Promise<string> {
-    const before = new Map(this.#held.flat().map((pod) => [pod, pod.addresses.join()] as const));
-    const leaving = this.#held.map((held) => held.filter(({ owner }) => owner.ip === 'keep'));
-    const start = performance.now();
-    await this.#onEach(async (host, held, index) => {
-      for (const pod of leaving[index] ?? []) {
-        await host.del(pod, phase.del);
-        held.splice(held.indexOf(pod), 1);
-      }
-    });
-    const gone = performance.now();
-    await this.#onEach(async (host, held, index) => {
-      for (const pod of leaving.at(index - 1) ?? []) {
-        await host.add(pod, phase.add);
-        held.push(pod);
-      }
-    });
-    const back = performance.now();
-    const pods = leaving.flat();
-    const same = pods.filter((pod) => pod.addresses.join() === before.get(pod)).length;
-    requireThat(same === pods.length, `${pods.length - same} of ${pods.length} pods got another address`);
-    const seconds = (back - gone) / 1000;
-    return (
-      `recreate-all: ${same} of ${pods.length} pods got their address back on another host: ` +
-      `released in ${((gone - start) / 1000).toFixed(1)} s, granted in ${seconds.toFixed(1)} s (${(same / seconds).toFixed(0)}/s)`
-    );
-  }
-
-  async stop({ del }: Phase): Promise<void> {
-    await this.#onEach(async (host, held) => {
-      for (let pod = held.pop(); pod !== undefined; pod = held.pop()) await host.del(pod, del);
-    });
-  }
-
-  /** What waits for pods and apps, after its time. */
-  async expire(): Promise<void> {
-    this.#clock.ahead += 2 * 86_400_000;
-    await this.#onEach(async ({ leases }) => {
-      while (await expire(leases, NEVER)) if (NEVER.aborted) return;
-    });
-  }
-
-  /** @throws Error when anything contradicts anything: addresses, attachments, blocks, and what the pods were told */
-  async verify(): Promise<void> {
-    const [{ store }] = this.hosts as [BenchHost];
-    const pods = this.#held.flat();
-    const told = pods.flatMap(({ addresses }) => addresses);
-    requireThat(new Set(told).size === pods.length, `${pods.length} pods have ${new Set(told).size} addresses`);
-    const problems = await inconsistencies(store, [this.pool]);
-    requireThat(problems.length === 0, `the records contradict each other: ${problems.slice(0, 5).join('; ')}`);
-    let attachments = 0;
-    for await (const _ of listAll(store, 'attachment', NEVER)) attachments += 1;
-    requireThat(attachments === pods.length, `${pods.length} pods have ${attachments} attachments`);
-  }
-
-  async addressesOnRecord(): Promise<number> {
-    const [{ store }] = this.hosts as [BenchHost];
-    let count = 0;
-    for await (const _ of listAll(store, FOLDERS.addresses, NEVER)) count += 1;
-    return count;
-  }
-}
-
-function requireThat(holds: boolean, otherwise: string): void {
-  if (!holds) throw new Error(otherwise);
-}
-
 async function measureFleet(fleet: Fleet, size: number): Promise<void> {
-  const { hosts } = fleet;
-  const pods = makePods(size);
+  const ownerOf = (index: number): Owner => ({ ip: 'none', pod: { namespace: 'bench', name: `again-${index}` } });
+  const [pods, others] = [makePods(size), makePods(size).map((pod, index) => ({ ...pod, owner: ownerOf(index) }))];
   const rows: (readonly string[])[] = [];
-  const said: string[] = [];
-  rows.push(await phase('all start in an empty pool', hosts, (done) => fleet.start(pods, done)));
-  await fleet.verify();
-  rows.push(await phase('churn in a full pool', hosts, (done) => fleet.churn(size, done)));
-  await fleet.verify();
-  rows.push(await phase('recreate all with keep', hosts, async (done) => void said.push(await fleet.recreate(done))));
-  await fleet.verify();
-  rows.push(await phase('all stop', hosts, (done) => fleet.stop(done)));
+  const measure = async <Result>(what: string, work: (done: Phase) => Promise<Result>): Promise<Result> => {
+    const { row, result } = await phase(what, fleet, work);
+    rows.push(row);
+    await fleet.verify();
+    return result;
+  };
+  await measure('all start in an empty pool', (done) => fleet.start(pods, done));
+  await measure('churn in a full pool', (done) => fleet.churn(size, done));
+  const leaving = await measure('recreate-all: those with keep go', (done) => fleet.leave(done));
+  const back = await measure('recreate-all: they come elsewhere', (done) => fleet.comeBack(leaving, done));
+  await measure('all stop', (done) => fleet.stop(done));
   await fleet.expire();
-  await fleet.verify();
-  const left = await fleet.addressesOnRecord();
-  requireThat(left === 0, `${left} addresses leaked`);
-  const owner: Owner = { ip: 'none', pod: { namespace: 'bench', name: 'again' } };
-  const others = pods.map(
-    (_, index): BenchPod => ({
-      owner: { ...owner, pod: { namespace: 'bench', name: `again-${index}` } },
-      sandbox: 0,
-      addresses: [],
-    }),
+  await fleet.verifyNothingLeft();
+  await measure('all start again, none known', (done) => fleet.start(others, done));
+  process.stdout.write(
+    `\n${formatTable(HEADINGS, rows)}\n` +
+      `recreate-all: ${back} of ${back} pods got their address back on another host\n` +
+      `no duplicate in ${rows.length} checks of all records; no leak: after all went, all ${size} addresses were granted again\n`,
   );
-  rows.push(await phase('all start again', hosts, (done) => fleet.start(others, done)));
-  await fleet.verify();
-  said.push(
-    `no duplicate in ${rows.length} checks; no leak: after all went, the whole pool of ${size} was granted again`,
-  );
-  process.stdout.write(`\n${formatTable(HEADINGS, rows)}\n${said.join('\n')}\n`);
 }
 
 async function embeddedStore(scope: Teardown): Promise<LeaseStore> {
@@ -308,8 +127,9 @@ async function embeddedStore(scope: Teardown): Promise<LeaseStore> {
 }
 
 async function measureCluster(scope: Teardown, members: number): Promise<void> {
-  const { urls: endpoints } = await startEtcd(scope, { members });
-  const [hostCount, size] = [countFrom('HOLDFAST_BENCH_HOSTS', 50), countFrom('HOLDFAST_BENCH_PODS', 10_000)];
+  const { urls: endpoints, members: programs } = await startEtcd(scope, { members });
+  const pids = programs.flatMap(({ pid }) => pid() ?? []);
+  const [hostCount, size] = [countFrom('HOLDFAST_BENCH_HOSTS', 20), countFrom('HOLDFAST_BENCH_PODS', 2000)];
   const clock: BenchClock = { ahead: 0 };
   process.stdout.write(`\netcd with ${members} member${members === 1 ? '' : 's'}, one host\n\n`);
   const single = poolOfSize('single', 127, 256);
@@ -321,7 +141,7 @@ async function measureCluster(scope: Teardown, members: number): Promise<void> {
   const hosts = await Promise.all(
     names.map((name) => joinEtcd(scope, { endpoints, prefix: '/fleet/' }, name, pool, clock)),
   );
-  await measureFleet(new Fleet(hosts, pool, clock), size);
+  await measureFleet(new Fleet(hosts, pids, pool, clock), size);
 }
 
 export async function run(): Promise<void> {
@@ -330,5 +150,7 @@ export async function run(): Promise<void> {
     return;
   }
   process.stdout.write('The data of etcd and of the embedded store is in memory; all processes share these CPUs.\n');
-  for (const members of [1, 3]) await withTeardown((scope) => measureCluster(scope, members));
+  const members =
+    process.env['HOLDFAST_BENCH_MEMBERS'] === undefined ? [1, 3] : [countFrom('HOLDFAST_BENCH_MEMBERS', 1)];
+  for (const count of members) await withTeardown((scope) => measureCluster(scope, count));
 }

@@ -1,4 +1,5 @@
 // Measuring two sides of a comparison in one run, interleaved so that whatever else the machine does hits both alike.
+import { readFile } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import { formatTable } from '../../agent/cli/output.ts';
 
@@ -9,6 +10,15 @@ export interface Comparison {
   readonly subject: string;
   readonly baseline: Samples;
   readonly holdfast: Samples;
+}
+
+/** USER_HZ, which Linux has fixed for what it tells programs. */
+const CLOCK_TICKS_PER_SECOND = 100;
+
+/** User and system time of a process, in seconds (proc(5), fields 14 and 15 of stat). */
+export async function cpuSeconds(pid: number): Promise<number> {
+  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).replace(/^.*\) /, '').split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS_PER_SECOND;
 }
 
 /** How long `work` takes, in milliseconds. */
