@@ -9,7 +9,7 @@ import type { Pool } from '../../agent/network/pool.ts';
 import { type AddressRecord, addressKey, FOLDERS } from '../../agent/network/records.ts';
 import { parseRecord } from '../../agent/network/transaction.ts';
 import { inconsistencies } from '../support/address-consistency.ts';
-import { type BenchClock, type BenchHost, type BenchPod, type Measured, measured } from './ipam-hosts.ts';
+import { type BenchClock, type BenchHost, type BenchPod, type Measured, measured, untilDone } from './ipam-hosts.ts';
 import { cpuSeconds, quantile } from './measure.ts';
 
 const NEVER = new AbortController().signal;
@@ -164,7 +164,11 @@ export class Fleet {
   async expire(): Promise<void> {
     this.#clock.ahead += 2 * DAY_MS;
     await this.#onEach(async ({ leases }) => {
-      for (let isMore = true; isMore; ) isMore = await expire(leases, NEVER);
+      for (let isMore = true; isMore; )
+        isMore = await untilDone(
+          () => expire(leases, NEVER),
+          () => {},
+        );
     });
   }
 

@@ -117,7 +117,7 @@ export class BenchHost {
     const netns = '/run/netns/bench';
     const request = { id: idOf(pod), pool: this.#pool, owner, mode: 'routed', netns, silenced: [] } as const;
     const acquired = await timed(() => acquire(this.leases, request, NEVER), into);
-    if (acquired.kind !== 'granted' || !acquired.isNew) throw new Error('a sandbox that is new has nothing yet');
+    if (acquired.kind !== 'granted') throw new Error(`${owner.pod?.name} is on two hosts`);
     pod.addresses = acquired.grants.map(({ address }) => address);
   }
 
@@ -134,15 +134,22 @@ const idOf = ({ owner, sandbox }: BenchPod) => ({
 
 async function timed<Result>(work: () => Promise<Result>, into: Measured): Promise<Result> {
   const start = performance.now();
+  const result = await untilDone(work, () => {
+    into.refused += 1;
+  });
+  into.times.push(performance.now() - start);
+  return result;
+}
+
+/** As a runtime does it, and the agent with its own work: what cannot be done now is tried again. */
+export async function untilDone<Result>(work: () => Promise<Result>, onRefused: () => void): Promise<Result> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      const result = await work();
-      into.times.push(performance.now() - start);
-      return result;
+      return await work();
     } catch (error) {
       const isRepeatable = error instanceof HoldfastError && ['NO_ROOM', 'UNAVAILABLE'].includes(error.code);
       if (!isRepeatable || attempt === MOST_TRIES) throw error;
-      into.refused += 1;
+      onRefused();
     }
   }
 }
