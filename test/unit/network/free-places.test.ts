@@ -174,3 +174,34 @@ t.test(
     t.strictSame(view.asked, ['read', 'commit']);
   },
 );
+
+t.test('a pool whose last block another host begins at this moment is not full', async (t) => {
+  const store = memoryLeaseStore();
+  const pool = poolOf('p', '10.0.0.0/29');
+  const other = testLeases(store, [pool], { host: 'other' });
+  let isFirst = true;
+  const late: LeaseStore = {
+    ...store,
+    list: async (...args) => {
+      const listed = await store.list(...args);
+      if (isFirst && args[0].startsWith('open/')) {
+        isFirst = false;
+        await add(other, 'other', pool);
+      }
+      return listed;
+    },
+  };
+  t.equal(await add(testLeases(late, [pool], { host: 'late' }), 'late', pool), '10.0.0.2');
+  t.notOk(isFirst);
+  t.strictSame(await inconsistencies(store, [pool]), []);
+});
+
+t.test('that all of a subnet was begun is asked once', async (t) => {
+  const view = watched(memoryLeaseStore());
+  const pool = poolOf('p', '10.0.0.0/30', '10.0.1.0/24');
+  const leases = testLeases(view, [pool]);
+  for (const id of ['1', '2', '3']) await add(leases, id, pool);
+  view.asked.length = 0;
+  t.equal(await add(leases, '4', pool), '10.0.1.2');
+  t.strictSame(view.asked, ['read', 'list', 'read', 'commit'], 'the pod, the full subnet, the place');
+});
