@@ -23,11 +23,14 @@ const WARM_UP = 20;
 const PODS_OF_AN_APP = 20;
 const MODES = ['none', 'keep', 'app'] as const;
 
-function countFrom(variable: string, otherwise: number): number {
+function countFrom(variable: string, otherwise: number, most: number): number {
   const text = process.env[variable] ?? `${otherwise}`;
   const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= 1 && value <= 60_000) return value;
-  throw new HoldfastError('INVALID_REQUEST', `${variable} is ${JSON.stringify(text)}; make it a number up to 60000`);
+  if (Number.isSafeInteger(value) && value >= 1 && value <= most) return value;
+  throw new HoldfastError(
+    'INVALID_REQUEST',
+    `${variable} is ${JSON.stringify(text)}; make it a number from 1 to ${most}`,
+  );
 }
 
 /** A pool of exactly so many addresses, of the subnet 10.`second`.0.0/16. */
@@ -41,7 +44,7 @@ function makePods(count: number): readonly BenchPod[] {
   const apps = Math.max(1, Math.round(count / MODES.length / PODS_OF_AN_APP));
   return Array.from({ length: count }, (_, index): BenchPod => {
     const pod = { namespace: 'bench', name: `pod-${index}` };
-    const app = { namespace: 'bench', name: `app-${index % apps}` };
+    const app = { namespace: 'bench', name: `app-${Math.floor(index / MODES.length) % apps}` };
     const ip = MODES[index % MODES.length] ?? 'none';
     return { owner: { pod, ip, ...(ip === 'app' && { app }) }, sandbox: 0, addresses: [] };
   });
@@ -129,7 +132,10 @@ async function embeddedStore(scope: Teardown): Promise<LeaseStore> {
 async function measureCluster(scope: Teardown, members: number): Promise<void> {
   const { urls: endpoints, members: programs } = await startEtcd(scope, { members });
   const pids = programs.flatMap(({ pid }) => pid() ?? []);
-  const [hostCount, size] = [countFrom('HOLDFAST_BENCH_HOSTS', 20), countFrom('HOLDFAST_BENCH_PODS', 2000)];
+  const [hostCount, size] = [
+    countFrom('HOLDFAST_BENCH_HOSTS', 20, 1000),
+    countFrom('HOLDFAST_BENCH_PODS', 2000, 60_000),
+  ];
   const clock: BenchClock = { ahead: 0 };
   process.stdout.write(`\netcd with ${members} member${members === 1 ? '' : 's'}, one host\n\n`);
   const single = poolOfSize('single', 127, 256);
@@ -151,6 +157,6 @@ export async function run(): Promise<void> {
   }
   process.stdout.write('The data of etcd and of the embedded store is in memory; all processes share these CPUs.\n');
   const members =
-    process.env['HOLDFAST_BENCH_MEMBERS'] === undefined ? [1, 3] : [countFrom('HOLDFAST_BENCH_MEMBERS', 1)];
+    process.env['HOLDFAST_BENCH_MEMBERS'] === undefined ? [1, 3] : [countFrom('HOLDFAST_BENCH_MEMBERS', 1, 7)];
   for (const count of members) await withTeardown((scope) => measureCluster(scope, count));
 }

@@ -1,5 +1,5 @@
-// `npm run bench -- cri|cpuset|reuse|topology|cni|ipam`: each measures both sides in one run and prints a table. Not part of the tests:
-// a time depends on the machine, so none is ever asserted.
+// `npm run bench -- cri|cpuset|reuse|topology|cni|ipam`: each measures both sides in one run and prints a table. Not part of the
+// tests: a time depends on the machine, so none is ever asserted.
 import os from 'node:os';
 
 const BENCHES: Readonly<Record<string, () => Promise<{ readonly run: () => Promise<void> }>>> = {
