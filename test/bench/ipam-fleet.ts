@@ -9,10 +9,17 @@ import type { Pool } from '../../agent/network/pool.ts';
 import { type AddressRecord, addressKey, FOLDERS } from '../../agent/network/records.ts';
 import { parseRecord } from '../../agent/network/transaction.ts';
 import { inconsistencies } from '../support/address-consistency.ts';
-import { type BenchClock, type BenchHost, type BenchPod, type Measured, measured, untilDone } from './ipam-hosts.ts';
+import {
+  type BenchClock,
+  type BenchHost,
+  type BenchPod,
+  type Measured,
+  measured,
+  NEVER,
+  untilDone,
+} from './ipam-hosts.ts';
 import { cpuSeconds, quantile } from './measure.ts';
 
-const NEVER = new AbortController().signal;
 const DAY_MS = 86_400_000;
 
 export interface Phase {

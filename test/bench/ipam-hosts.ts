@@ -26,7 +26,7 @@ import { describeError, HoldfastError } from '../../lib/errors.ts';
 import { KeyedMutex } from '../../lib/keyed-mutex.ts';
 import type { Teardown } from '../support/teardown.ts';
 
-const NEVER = new AbortController().signal;
+export const NEVER = new AbortController().signal;
 // One signal for everything that all hosts do at once; a real request has one of its own.
 setMaxListeners(0, NEVER);
 const TTL_MS = 30_000;
