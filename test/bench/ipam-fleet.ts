@@ -43,6 +43,12 @@ export const HEADINGS = [
   'CPU of etcd',
 ];
 
+/** How often each is there. */
+function formatCounts(names: readonly string[]): string {
+  const shown = [...new Set(names)].map((name) => `${names.filter((each) => each === name).length} ${name}`);
+  return shown.length === 0 ? 'none' : shown.join(', ');
+}
+
 /** @returns a row of the table, and what the work returned */
 export async function phase<Result>(
   what: string,
@@ -71,7 +77,7 @@ export async function phase<Result>(
     ...cells(done.del),
     ((sum('calls') - calls) / each).toFixed(2),
     ((sum('conflicts') - conflicts) / each).toFixed(3),
-    `${done.add.refused + done.del.refused}`,
+    formatCounts([...done.add.refused, ...done.del.refused]),
     ...shares.map((used) => `${((used / seconds) * 100).toFixed(0)} %`),
   ];
   return { row, result };

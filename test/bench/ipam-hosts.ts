@@ -79,10 +79,11 @@ export interface BenchPod {
 /** What the calls of one kind took, in milliseconds, and how often a runtime would have had to try again. */
 export interface Measured {
   readonly times: number[];
-  refused: number;
+  /** The codes of the refusals. */
+  readonly refused: string[];
 }
 
-export const measured = (): Measured => ({ times: [], refused: 0 });
+export const measured = (): Measured => ({ times: [], refused: [] });
 
 export interface BenchClock {
   /** Milliseconds that are added to the time of day. */
@@ -134,22 +135,23 @@ const idOf = ({ owner, sandbox }: BenchPod) => ({
 
 async function timed<Result>(work: () => Promise<Result>, into: Measured): Promise<Result> {
   const start = performance.now();
-  const result = await untilDone(work, () => {
-    into.refused += 1;
-  });
+  const result = await untilDone(work, ({ code }) => into.refused.push(code));
   into.times.push(performance.now() - start);
   return result;
 }
 
 /** As a runtime does it, and the agent with its own work: what cannot be done now is tried again. */
-export async function untilDone<Result>(work: () => Promise<Result>, onRefused: () => void): Promise<Result> {
+export async function untilDone<Result>(
+  work: () => Promise<Result>,
+  onRefused: (error: HoldfastError) => void,
+): Promise<Result> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await work();
     } catch (error) {
       const isRepeatable = error instanceof HoldfastError && ['NO_ROOM', 'UNAVAILABLE'].includes(error.code);
       if (!isRepeatable || attempt === MOST_TRIES) throw error;
-      onRefused();
+      onRefused(error);
     }
   }
 }
