@@ -20,6 +20,11 @@ enum { INVALID_ENVIRONMENT = 4, IO_FAILURE = 5, INVALID_CONFIG = 7, TRY_AGAIN_LA
 
 #define AWAY "holdfast UNAVAILABLE: the agent does not answer; try again later, and see that \\\"holdfast agent\\\" runs"
 
+#ifdef HOLDFAST_MARK
+// Tells holdfast install and doctor from which source this was compiled.
+__attribute__((used)) static const char mark[] = HOLDFAST_MARK;
+#endif
+
 static char version[12] = "1.1.0";
 static const char *path = "/run/holdfast/cni.sock";
 static volatile sig_atomic_t late;

@@ -22,7 +22,8 @@ import { readCpuAssignerFacts } from '../host/cpu-assigners.ts';
 import { describeHostFacts, readHostFacts } from '../host/host-facts.ts';
 import { type HostTree, openHostTree } from '../host/host-tree.ts';
 import { planInstall } from '../install/plan-install.ts';
-import { readUnitTexts } from '../install/read-program.ts';
+import { withCompiler } from '../install/probe-compiler.ts';
+import { readLauncherMark, readUnitTexts } from '../install/read-program.ts';
 import { openRuntime } from '../runtime/containerd.ts';
 import { askAgent } from './ask-agent.ts';
 import { checkCgroups } from './doctor-checks/cgroups.ts';
@@ -154,13 +155,16 @@ async function lookAtInstallation(signal: AbortSignal): Promise<readonly Finding
   const facts = await factsOf(host, signal);
   const { manifest, programs } = facts;
   if (manifest === undefined) return checkInstallation(undefined, undefined);
+  const launcherMark = await readLauncherMark(manifest.program);
   const program = {
     root: manifest.program,
     target: manifest.program,
     units: await readUnitTexts(manifest.program),
     isThere: programs.includes(basename(manifest.program)),
+    ...(launcherMark === undefined ? {} : { launcherMark }),
   };
-  const options = { kubelet: manifest.kubelet !== undefined, overwrite: false };
+  const cni = await withCompiler({}, facts, program, signal);
+  const options = { kubelet: manifest.kubelet !== undefined, overwrite: false, cni };
   return checkInstallation(manifest, planInstall(facts, program, options));
 }
 

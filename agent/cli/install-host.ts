@@ -11,15 +11,19 @@ import { Admin, GetStatusRequestSchema } from '../../proto/gen/holdfast/admin/v1
 import { configPaths, type LoadedConfig, loadConfig } from '../config/load.ts';
 import { type HostFiles, openHostFiles } from '../host/host-files.ts';
 import { type HostTree, openHostTree } from '../host/host-tree.ts';
+import { type HostTraces, lookAtHostTraces, removeHostTraces } from '../host/network/host-traces.ts';
 import { withoutProcesses } from '../host/procfs.ts';
 import { isSystemdBooted, openSystemd, type Systemd } from '../host/systemd.ts';
 import { dropLeasedLayers } from '../install/drop-layers.ts';
 import { type HostActions, STATE_MODE } from '../install/execute.ts';
 import type { InstallFacts } from '../install/facts.ts';
 import { LAYOUT } from '../install/layout.ts';
+import { CLEAR_BY_HAND } from '../install/plan-cni-removal.ts';
 import { readInstallFacts } from '../install/read-facts.ts';
 import { readKubeletFacts } from '../install/read-kubelet.ts';
 import { releaseCpus } from '../install/release-cpus.ts';
+import { isHostName } from '../network/plan-link.ts';
+import { askCniDirectories } from '../runtime/cni-directories.ts';
 import { openRuntime } from '../runtime/containerd.ts';
 import type { ContainerRuntime } from '../runtime/runtime.ts';
 import { askAgent } from './ask-agent.ts';
@@ -108,9 +112,35 @@ export function configuredRuntime({ loaded: { config, files } }: InstallHost): s
   return files.length === 0 ? undefined : config.runtime.endpoint;
 }
 
+/** What the running runtime says; one that is away or does not say is no reason to stop: its files are read then. */
+async function cniDirectoriesOf({ systemd, loaded }: InstallHost, signal: AbortSignal) {
+  if (systemd === undefined) return undefined;
+  try {
+    return await askCniDirectories(loaded.config.runtime.endpoint, signal);
+  } catch (error) {
+    if (signal.aborted || !(error instanceof HoldfastError)) throw error;
+    return undefined;
+  }
+}
+
 export async function factsOf(host: InstallHost, signal: AbortSignal): Promise<InstallFacts> {
-  const { files, tree, systemd } = host;
-  return await readInstallFacts({ files, tree, systemd, configuredRuntime: configuredRuntime(host), signal });
+  const { files, tree, systemd, loaded } = host;
+  const { pools, defaultPool } = loaded.config.network;
+  return await readInstallFacts({
+    files,
+    tree,
+    systemd,
+    configuredRuntime: configuredRuntime(host),
+    pools: Object.keys(pools),
+    hasDefaultPool: defaultPool !== undefined,
+    cniDirectories: await cniDirectoriesOf(host, signal),
+    signal,
+  });
+}
+
+/** What pods' networks have on this machine; undefined for an image. */
+export async function tracesOf({ systemd }: InstallHost, signal: AbortSignal): Promise<HostTraces | undefined> {
+  return systemd === undefined ? undefined : await lookAtHostTraces(isHostName, signal);
 }
 
 /** Runs work with a runtime that is opened for it. */
@@ -189,6 +219,11 @@ export function hostActions(host: InstallHost, onDetail: (text: string) => void)
     dropLayers: async (runtimeSocket, signal) => {
       const dropped = await withRuntime(runtimeSocket, (runtime) => dropLeasedLayers(runtime, signal));
       onDetail(`${dropped} kept layers removed`);
+    },
+    clearNetwork: async (signal) => {
+      const { podInterfaces } = await lookAtHostTraces(isHostName, signal);
+      if (podInterfaces === 0) await removeHostTraces(signal);
+      else onDetail(`not done: ${podInterfaces} pods have got interfaces meanwhile; later, by hand: ${CLEAR_BY_HAND}`);
     },
   };
 }

@@ -1,5 +1,5 @@
 // `holdfast install`: puts the program, its units and the kubelet's pointer in place, or brings them up to date.
-import { Command } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 import { failpointFromEnvironment } from '../../lib/failpoint.ts';
 import { withFileLock } from '../../lib/file-lock.ts';
@@ -7,10 +7,14 @@ import { runCommand } from '../host/command.ts';
 import { type ExecuteOptions, executeSteps } from '../install/execute.ts';
 import type { InstallFacts } from '../install/facts.ts';
 import { LAYOUT } from '../install/layout.ts';
+import type { CniOptions, PluginChoice } from '../install/plan-cni.ts';
 import { type InstallPlan, isNothingToDo, planInstall, stepsOf } from '../install/plan-install.ts';
+import { withCompiler } from '../install/probe-compiler.ts';
 import { isIntact, type Program, readProgram } from '../install/read-program.ts';
 import type { Blocker, Step } from '../install/step.ts';
 import { formatSteps, titleOf } from '../install/step-text.ts';
+import type { CniMode } from '../install/wanted-cni.ts';
+import { isCniName } from '../network/cni/parse-environment.ts';
 import { diagnose, formatFindings } from './doctor.ts';
 import { blockersOfFindings, checkNodeVersion, warningsOfFindings } from './doctor-checks/prerequisites.ts';
 import {
@@ -29,6 +33,9 @@ interface InstallCommandOptions {
   readonly root?: string;
   readonly kubelet: boolean;
   readonly overwrite: boolean;
+  readonly cniPlugin?: Exclude<PluginChoice, 'auto'>;
+  readonly cniNetwork?: string;
+  readonly cniMode?: CniMode;
 }
 
 const LOCK_WAIT_MS = 5_000;
@@ -162,23 +169,42 @@ async function carryOut(host: InstallHost, plan: InstallPlan, program: Program, 
   await executeSteps(finish, options, steps.length + starting.steps.length + pointing.steps.length);
 }
 
+function cniOptionsOf({ cniPlugin, cniNetwork, cniMode }: InstallCommandOptions): CniOptions {
+  if (cniMode !== undefined && cniNetwork === undefined) {
+    throw new HoldfastError('INVALID_REQUEST', '--cni-mode is of a network: name it with --cni-network=<name>');
+  }
+  return {
+    ...(cniPlugin && { plugin: cniPlugin }),
+    ...(cniNetwork && { network: { name: cniNetwork, mode: cniMode ?? 'bridge' } }),
+  };
+}
+
+function parseNetworkName(text: string): string {
+  if (isCniName(text)) return text;
+  throw new InvalidArgumentError(
+    `"${text}" is no name for a network: letters, digits, "_", "." and "-", the first a letter or digit.`,
+  );
+}
+
 async function makePlan(
   facts: InstallFacts,
   program: Program,
   host: InstallHost,
-  { kubelet, overwrite }: InstallCommandOptions,
+  options: InstallCommandOptions,
+  signal: AbortSignal,
 ): Promise<InstallPlan> {
   const isThere = facts.programs.includes(program.target.slice(LAYOUT.programs.length + 1));
-  const { root, target, units } = program;
-  const isSound = isThere && (await isIntact(host.files.locate(target), program));
-  return planInstall(facts, { root, target, units, isThere: isSound }, { kubelet, overwrite });
+  const isSound = isThere && (await isIntact(host.files.locate(program.target), program));
+  const { kubelet, overwrite } = options;
+  const cni = await withCompiler(cniOptionsOf(options), facts, program, signal);
+  return planInstall(facts, { ...program, isThere: isSound }, { kubelet, overwrite, cni });
 }
 
 async function install(options: InstallCommandOptions): Promise<void> {
   const signal = interruptSignal();
   const host = await openInstallHost(options.root);
   const program = await readProgram(programRoot());
-  const plan = async (): Promise<InstallPlan> => makePlan(await factsOf(host, signal), program, host, options);
+  const plan = async (): Promise<InstallPlan> => makePlan(await factsOf(host, signal), program, host, options, signal);
   if (options.dryRun) {
     if (await show(host, await plan(), signal)) say('\nNothing was changed: this was a dry run.\n');
     return;
@@ -213,6 +239,19 @@ export function installCommand(): Command {
     .option('--dry-run', 'show every change, and change nothing', false)
     .option('--no-kubelet', 'leave the kubelet alone')
     .option('--overwrite', 'replace files that are there already or were changed since they were installed', false)
+    .addOption(
+      new Option('--cni-plugin <form>', 'of the CNI plugin, where the configuration has pools').choices([
+        'launcher',
+        'node',
+        'none',
+      ]),
+    )
+    .addOption(
+      new Option('--cni-network <name>', "make a network of Holdfast's the one of the node's new pods").argParser(
+        parseNetworkName,
+      ),
+    )
+    .addOption(new Option('--cni-mode <mode>', 'of that network (default: "bridge")').choices(['bridge', 'routed']))
     .option('--root <directory>', 'install into the tree of an image; nothing is started')
     .action(install);
 }

@@ -15,6 +15,8 @@ export interface CommandOptions {
   readonly path?: string;
   /** For the program's standard input. */
   readonly input?: string;
+  /** Variables beside those that every program gets. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -22,10 +24,10 @@ export interface CommandOptions {
  * @throws HoldfastError PRECONDITION when the program is not installed, HOST_FAILURE with its last words when it fails
  */
 export function runCommand(program: string, args: readonly string[], options: CommandOptions): Promise<string> {
-  const { timeoutMs, signal, path = HOST_PATH } = options;
+  const { timeoutMs, signal, path = HOST_PATH, environment } = options;
   const words = `${program} ${args.join(' ')}`;
   return new Promise((resolve, reject) => {
-    const env = { PATH: path, LC_ALL: 'C.UTF-8', SYSTEMD_PAGER: '', SYSTEMD_COLORS: '0' };
+    const env = { PATH: path, LC_ALL: 'C.UTF-8', SYSTEMD_PAGER: '', SYSTEMD_COLORS: '0', ...environment };
     const settings = { timeout: timeoutMs, maxBuffer: MAX_OUTPUT_BYTES, env, ...(signal && { signal }) };
     const child = execFile(program, args, settings, (error, stdout, stderr) => {
       if (error === null) resolve(stdout);

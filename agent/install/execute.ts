@@ -4,6 +4,7 @@ import { posix } from 'node:path';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 import type { Failpoint } from '../../lib/failpoint.ts';
 import { runCommand } from '../host/command.ts';
+import { placeLauncher } from '../host/compile-launcher.ts';
 import type { HostFiles } from '../host/host-files.ts';
 import { copyProgram } from '../host/program-tree.ts';
 import type { Systemd } from '../host/systemd.ts';
@@ -20,6 +21,7 @@ export interface HostActions {
   kubeletRuns(unit: string, pointed: boolean, signal: AbortSignal): Promise<void>;
   releaseCpus(runtimeSocket: string, signal: AbortSignal): Promise<void>;
   dropLayers(runtimeSocket: string, signal: AbortSignal): Promise<void>;
+  clearNetwork(signal: AbortSignal): Promise<void>;
 }
 
 export interface ExecuteOptions {
@@ -97,6 +99,12 @@ async function perform(step: Step, options: ExecuteOptions): Promise<void> {
       return await actions.releaseCpus(step.runtime, signal);
     case 'drop-layers':
       return await actions.dropLayers(step.runtime, signal);
+    case 'place-launcher': {
+      const [source, path] = await Promise.all([step.source, step.path].map((each) => files.locateInside(each)));
+      return await placeLauncher(step.compiler, source ?? '', step.mark, path ?? '', signal);
+    }
+    case 'clear-network':
+      return await actions.clearNetwork(signal);
   }
 }
 

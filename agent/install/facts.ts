@@ -1,5 +1,6 @@
 // What a host is like before a plan is made for it.
 import type { HostPath } from '../host/host-files.ts';
+import type { CniFacts } from './cni-facts.ts';
 import type { KubeletFacts } from './kubelet-facts.ts';
 import type { Manifest } from './manifest.ts';
 
@@ -26,6 +27,7 @@ export interface InstallFacts {
   readonly units: ReadonlyMap<string, ReadonlyMap<string, string>>;
   readonly hasGroup: boolean;
   readonly kubelet: KubeletFacts | undefined;
+  readonly cni: CniFacts;
   /** `runtime.endpoint` of the configuration; undefined when there is no configuration. */
   readonly configuredRuntime: string | undefined;
   /** By unit. */

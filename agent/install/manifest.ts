@@ -27,6 +27,17 @@ const manifestSchema = z.object({
   links: z.record(z.string(), z.string()).optional(),
   /** The group was made by us. */
   madeGroup: z.boolean(),
+  /** The CNI plugin and the network of new pods. */
+  cni: z
+    .object({
+      /** What the operator wants of the plugin. */
+      choice: z.enum(['auto', 'launcher', 'node', 'none']),
+      /** Where the plugin was put. */
+      plugin: z.string().optional(),
+      /** Where the network's file was put. */
+      network: z.string().optional(),
+    })
+    .optional(),
   kubelet: z
     .object({
       /** Service of systemd that runs it. */

@@ -5,6 +5,7 @@ import { type InstallFacts, isActive, isStopped } from './facts.ts';
 import { socketOfEndpoint } from './kubelet-facts.ts';
 import { AGENT_UNIT, DEFAULT_UPSTREAM, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT } from './layout.ts';
 import { concluded, MANIFEST_HEAD, type Manifest } from './manifest.ts';
+import { type CniOptions, type CniPlan, planCni } from './plan-cni.ts';
 import { type FilePlan, isForeignLink, planFiles, planLink, type WantedFile } from './plan-files.ts';
 import { isMadeByUs, type KubeletPlan, planKubelet } from './plan-kubelet.ts';
 import { planWayBack } from './plan-way-back.ts';
@@ -14,6 +15,7 @@ import { firstConfig, wantedLinks, wantedUnits } from './wanted.ts';
 export interface InstallOptions {
   readonly kubelet: boolean;
   readonly overwrite: boolean;
+  readonly cni?: CniOptions;
 }
 
 /** The program that is to be installed. */
@@ -21,6 +23,8 @@ export interface WantedProgram {
   readonly root: string;
   readonly target: string;
   readonly units: ReadonlyMap<string, string>;
+  /** Of its CNI plugin's launcher; undefined for a program without one. */
+  readonly launcherMark?: string;
   /** The target is there, complete and unchanged. */
   readonly isThere: boolean;
 }
@@ -184,14 +188,18 @@ export function planInstall(facts: InstallFacts, program: WantedProgram, options
     starting.push({ do: 'await-shim' });
   const gone = kubelet.kind === 'point' ? strayKubeletFiles(facts, kubelet.file.path) : [];
   const lasting = Object.entries(known).filter(([path]) => !gone.some((step) => 'path' in step && step.path === path));
-  const next = nextManifest(facts, program, upstream, kubelet, {
+  const settled = nextManifest(facts, program, upstream, kubelet, {
     ...Object.fromEntries(lasting),
     ...files.records,
     ...kubeletFile?.records,
   });
+  const cni = planCni(facts, program, options.cni ?? {}, options.overwrite);
+  const next = withCni(settled, cni);
   const removals = oldPrograms(facts, program.target, next.previous);
   const isIdle =
-    changes.length + starting.length + pointing.steps.length + removals.length === 0 && manifest?.phase === 'done';
+    changes.length + starting.length + pointing.steps.length + cni.steps.length + removals.length === 0 &&
+    manifest?.phase === 'done' &&
+    isSameRecord(manifest.cni, next.cni);
   const record = (manifest: Manifest): readonly Step[] => (isIdle ? [] : [{ do: 'record', manifest }]);
   return {
     blockers: [
@@ -200,17 +208,29 @@ export function planInstall(facts: InstallFacts, program: WantedProgram, options
       ...files.blockers,
       ...(kubeletFile?.blockers ?? []),
       ...links.flatMap(({ blocker }) => blocker ?? []),
+      ...cni.blockers,
     ],
-    notes: notesOf(kubelet, facts, changes),
+    notes: [...notesOf(kubelet, facts, changes), ...cni.notes],
     steps: [...record(next), ...changes],
     starting: {
       steps: starting,
-      undo: starting.length === 0 ? [] : planWayBack(facts, program.target, units, unpointed(next)),
+      undo: starting.length === 0 ? [] : planWayBack(facts, program.target, units, unpointed(settled)),
     },
     pointing:
-      pointing.undo.length === 0 ? pointing : { ...pointing, undo: [...pointing.undo, ...record(unpointed(next))] },
-    finish: [...removals, ...record(concluded(next))],
+      pointing.undo.length === 0 ? pointing : { ...pointing, undo: [...pointing.undo, ...record(unpointed(settled))] },
+    // Once the agent answers: what a network is placed for is served then.
+    finish: [...cni.steps, ...removals, ...record(concluded(next))],
   };
+}
+
+function withCni(manifest: Manifest, { record, files }: CniPlan): Manifest {
+  const { cni: earlier, ...rest } = manifest;
+  const cni = record ?? earlier;
+  return { ...rest, files: { ...rest.files, ...files }, ...(cni === undefined ? {} : { cni }) };
+}
+
+function isSameRecord(a: Manifest['cni'], b: Manifest['cni']): boolean {
+  return a?.choice === b?.choice && a?.plugin === b?.plugin && a?.network === b?.network;
 }
 
 /** All but the kubelet is as it should be, and the kubelet as it was. */
@@ -254,6 +274,7 @@ function nextManifest(
     files,
     madeGroup: manifest?.madeGroup ?? !hasGroup,
     ...(links === undefined ? {} : { links }),
+    ...(manifest?.cni === undefined ? {} : { cni: manifest.cni }),
     ...(pointed === undefined ? {} : { kubelet: pointed }),
   };
 }

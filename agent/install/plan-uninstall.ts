@@ -1,10 +1,12 @@
 // What uninstalling has to do, by what is found on the host; the manifest adds what was there before. Pure. The kubelet
 // goes back first, and the manifest goes last, so that what was interrupted can be finished by running it again.
 import type { HostPath } from '../host/host-files.ts';
+import type { HostTraces } from '../host/network/host-traces.ts';
 import { type InstallFacts, isStopped } from './facts.ts';
 import { socketOfEndpoint } from './kubelet-facts.ts';
 import { AGENT_UNIT, DEFAULT_UPSTREAM, GROUP, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT, WANTS } from './layout.ts';
 import { isAsWritten, type Manifest } from './manifest.ts';
+import { planCniRemoval } from './plan-cni-removal.ts';
 import { type Blocker, type Step, systemctl } from './step.ts';
 
 export interface UninstallOptions {
@@ -14,11 +16,15 @@ export interface UninstallOptions {
   readonly kubeletPointedBack?: boolean;
   /** The runtime is not asked for anything: kept layers stay in it, and containers stay confined. */
   readonly withoutRuntime?: boolean;
+  /** What pods' networks have on the host; undefined where nothing runs. */
+  readonly traces?: HostTraces | undefined;
 }
 
 export interface UninstallPlan {
   readonly blockers: readonly Blocker[];
   readonly steps: readonly Step[];
+  /** What people should know, beside the steps. */
+  readonly notes: readonly string[];
 }
 
 const UNITS = [AGENT_UNIT, SHIM_UNIT, SHIM_SOCKET_UNIT];
@@ -85,7 +91,7 @@ function kubeletBlocker(
   };
 }
 
-function planKubeletBack(facts: InstallFacts, options: UninstallOptions): UninstallPlan {
+function planKubeletBack(facts: InstallFacts, options: UninstallOptions): Pick<UninstallPlan, 'blockers' | 'steps'> {
   const { kubelet, manifest, isLive } = facts;
   const removals = kubeletFiles(facts, manifest).flatMap((path) => remove(path, facts));
   // Its file is gone already, but it may not have been started again since.
@@ -200,16 +206,20 @@ export function planUninstall(facts: InstallFacts, options: UninstallOptions): U
   const configured = configuredRuntime === undefined ? undefined : socketOfEndpoint(configuredRuntime);
   const upstream = manifest?.upstream ?? configured ?? runtimeOfKubelet(facts) ?? DEFAULT_UPSTREAM;
   const kubelet = planKubeletBack(facts, options);
+  const cni = planCniRemoval(facts, options.traces);
   const steps = [
     ...kubelet.steps,
+    ...cni.network,
     ...planServices(facts, upstream, options),
     ...planUnits(facts),
     ...planGroup(facts),
+    ...cni.plugin,
+    ...cni.kernel,
     ...planTrees(facts, options.keepState),
   ];
   const record: readonly Step[] =
     manifest === undefined || steps.length === 0
       ? []
       : [{ do: 'record', manifest: { ...manifest, phase: 'uninstalling' } }];
-  return { blockers: kubelet.blockers, steps: [...record, ...steps] };
+  return { blockers: kubelet.blockers, steps: [...record, ...steps], notes: cni.notes };
 }

@@ -7,6 +7,7 @@ export const PROGRAM_ENTRIES = [
   'LICENSE',
   'README.md',
   'bin',
+  'cni-plugin',
   'dist',
   'docs',
   'package.json',
@@ -53,6 +54,8 @@ export function needsOf({ dependencies, optionalDependencies, peerDependencies }
 
 /** What of the program's files is needed to run it; source maps and type declarations of packages are not. */
 export function isProgramFile(path: string): boolean {
+  // What holdfast install compiles on the host; its other form is in dist/.
+  if (path.startsWith('cni-plugin/')) return path.endsWith('.c');
   if (path.startsWith('dist/')) return !path.endsWith('.map') && path !== 'dist/.stamp';
   if (!path.startsWith('node_modules/')) return true;
   return !/\.(?:map|[cm]?ts)$/.test(path) && !path.endsWith('/node_modules') && !path.endsWith('/.bin');

@@ -5,13 +5,16 @@ import type { HostTree } from '../host/host-tree.ts';
 import { findLoadedProgram } from '../host/loaded-programs.ts';
 import { isPartialName } from '../host/program-tree.ts';
 import type { Systemd } from '../host/systemd.ts';
+import type { CniDirectories } from './containerd-config.ts';
 import type { InstallFacts, ServiceFacts } from './facts.ts';
 import { CONFIG_DROP_IN, type KubeletFacts, UNIT_DROP_IN } from './kubelet-facts.ts';
 import { AGENT_UNIT, GROUP, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT, WANTS } from './layout.ts';
 import { type Manifest, parseManifest } from './manifest.ts';
 import { isProgramEntry, isProgramName } from './program-files.ts';
+import { readCniFacts } from './read-cni.ts';
 import { readKubeletFacts } from './read-kubelet.ts';
 import { UNIT_TEXTS } from './wanted.ts';
+import { networkPath } from './wanted-cni.ts';
 
 export interface FactsOptions {
   readonly files: HostFiles;
@@ -19,6 +22,11 @@ export interface FactsOptions {
   /** undefined below a root directory, where nothing runs. */
   readonly systemd: Systemd | undefined;
   readonly configuredRuntime: string | undefined;
+  /** Of the configuration: the pools' names, and whether a network that names none has one. */
+  readonly pools: readonly string[];
+  readonly hasDefaultPool: boolean;
+  /** Where the running runtime looks for what is of CNI; undefined where it does not run, or does not say. */
+  readonly cniDirectories: CniDirectories | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -109,7 +117,7 @@ async function readPrograms(files: HostFiles): Promise<Pick<InstallFacts, 'progr
 
 /** @throws HoldfastError DAMAGED for a manifest that is not ours, HOST_FAILURE naming what cannot be read */
 export async function readInstallFacts(options: FactsOptions): Promise<InstallFacts> {
-  const { files, tree, systemd, configuredRuntime, signal } = options;
+  const { files, tree, systemd, configuredRuntime, pools, hasDefaultPool, cniDirectories: told, signal } = options;
   const record = await files.look(LAYOUT.manifest);
   const manifest = parseManifest(LAYOUT.manifest, record?.kind === 'file' ? record.text : undefined);
   const kubelet = await readKubeletFacts(tree, signal, systemd);
@@ -118,6 +126,10 @@ export async function readInstallFacts(options: FactsOptions): Promise<InstallFa
     const found = await files.look(path);
     if (found !== undefined) paths.set(path, found);
   }
+  const cni = await readCniFacts({ files, tree, pools, hasDefaultPool, told, placed: manifest?.cni ?? {} });
+  const network = networkPath(cni);
+  const found = await files.look(network);
+  if (found !== undefined) paths.set(network, found);
   const groups = await tree.readText('/etc/group', GROUP_LIMIT);
   return {
     isLive: systemd !== undefined,
@@ -127,6 +139,7 @@ export async function readInstallFacts(options: FactsOptions): Promise<InstallFa
     units: await readUnitsOf(files, programsInUse(paths.get(LAYOUT.current), manifest)),
     hasGroup: parseGroupId(groups?.text ?? '', GROUP) !== undefined,
     kubelet,
+    cni,
     configuredRuntime,
     services: await readServices(options),
   };

@@ -19,6 +19,7 @@ import {
   PROGRAM_ENTRIES,
 } from './program-files.ts';
 import { UNIT_TEXTS } from './wanted.ts';
+import { launcherMark } from './wanted-cni.ts';
 
 export interface Program {
   /** Where it is now. */
@@ -29,7 +30,12 @@ export interface Program {
   readonly target: string;
   /** Texts of systemd/ by file name. */
   readonly units: ReadonlyMap<string, string>;
+  /** Of the CNI plugin's launcher; absent where the program has none. */
+  readonly launcherMark?: string;
 }
+
+/** Where a program has the source of the CNI plugin's launcher. */
+export const LAUNCHER_SOURCE = 'cni-plugin/launcher.c';
 
 const names = z.record(z.string(), z.string()).optional();
 const packageSchema = z.looseObject({
@@ -88,6 +94,12 @@ export async function readUnitTexts(root: string): Promise<ReadonlyMap<string, s
   return units;
 }
 
+/** What a launcher of the program has in it; undefined where the program is of a version that had none. */
+export async function readLauncherMark(root: string): Promise<string | undefined> {
+  if (!(await isProgramFileThere(root, LAUNCHER_SOURCE))) return undefined;
+  return launcherMark(await readProgramText(root, LAUNCHER_SOURCE));
+}
+
 /** Reads all that makes the program: its files, and what tells this build from another. */
 export async function readProgram(root: string): Promise<Program> {
   const { version = '0' } = await readPackage(root, '');
@@ -102,7 +114,8 @@ export async function readProgram(root: string): Promise<Program> {
   const units = await readUnitTexts(root);
   const target = `${LAYOUT.programs}/${version}-${await digestProgram(root, files)}`;
   requireUnchanged(root, target);
-  return { root, version, files, target, units };
+  const mark = await readLauncherMark(root);
+  return { root, version, files, target, units, ...(mark === undefined ? {} : { launcherMark: mark }) };
 }
 
 /** A program that is run from where it is installed is its own copy, and its folder has the digest of what it was. */

@@ -51,6 +51,10 @@ export function titleOf(step: Step): string {
       return 'give every running container that was confined all CPUs and memory nodes again';
     case 'drop-layers':
       return 'remove every kept layer and its lease';
+    case 'place-launcher':
+      return `compile ${step.source} to ${step.path}${step.isThere ? ', in place of what is there' : ''}`;
+    case 'clear-network':
+      return 'remove the nftables table inet holdfast, the routing rules 27720 and the routes of table 2772';
   }
 }
 

@@ -1,4 +1,5 @@
 // What a plan to install or uninstall is made of. Plain data: shown first, then carried out in this order.
+import type { Compiler } from '../host/compile-launcher.ts';
 import type { Manifest } from './manifest.ts';
 
 /** Content of a file that is there before the step. */
@@ -39,7 +40,21 @@ export type Step =
   /** Containers that were confined get every CPU again, and the CPU quota that their limit means. */
   | { readonly do: 'release-cpus'; readonly runtime: string }
   /** Kept layers and their leases go. */
-  | { readonly do: 'drop-layers'; readonly runtime: string };
+  | { readonly do: 'drop-layers'; readonly runtime: string }
+  /** Compiles the CNI plugin's launcher and puts it in place. */
+  | {
+      readonly do: 'place-launcher';
+      readonly path: string;
+      /** Of launcher.c, on the host. */
+      readonly source: string;
+      readonly mark: string;
+      readonly compiler: Compiler;
+      /** Something is replaced. */
+      readonly isThere: boolean;
+      readonly note: string;
+    }
+  /** What pods' networks had on the host, once no pod uses it. */
+  | { readonly do: 'clear-network' };
 
 export const systemctl = (...args: readonly string[]): Step => ({ do: 'run', program: 'systemctl', args });
 

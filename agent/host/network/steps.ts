@@ -5,7 +5,7 @@ import type { Answer, NetlinkSocket, Request } from '../netlink/socket.ts';
 import { decodeLink, getLink, type LinkFacts } from './messages/link.ts';
 
 /** include/uapi/asm-generic/errno-base.h, errno.h */
-export const ERRNO = { ENOENT: 2, EEXIST: 17, ENODEV: 19 } as const;
+export const ERRNO = { ENOENT: 2, ESRCH: 3, EEXIST: 17, ENODEV: 19 } as const;
 
 export interface Step {
   readonly request: Request;

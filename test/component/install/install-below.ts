@@ -18,6 +18,7 @@ const actions: HostActions = {
   kubeletRuns: never,
   releaseCpus: never,
   dropLayers: never,
+  clearNetwork: never,
 };
 
 /**
@@ -33,7 +34,16 @@ export async function installBelow(
   const { signal } = new AbortController();
   const files = await openHostFiles(root);
   const tree = await openHostTree(root);
-  const facts = await readInstallFacts({ files, tree, systemd: undefined, configuredRuntime: undefined, signal });
+  const facts = await readInstallFacts({
+    files,
+    tree,
+    systemd: undefined,
+    configuredRuntime: undefined,
+    pools: [],
+    hasDefaultPool: false,
+    cniDirectories: undefined,
+    signal,
+  });
   const program = await readProgram(source);
   const isThere = await isIntact(files.locate(program.target), program);
   const plan = planInstall(facts, { ...program, isThere }, { kubelet: true, overwrite: false });

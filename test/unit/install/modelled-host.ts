@@ -2,12 +2,15 @@
 // was started with, what systemd has read of the units. Only what the planners go by.
 import { posix } from 'node:path';
 import type { HostPath } from '../../../agent/host/host-files.ts';
+import type { HostTraces } from '../../../agent/host/network/host-traces.ts';
+import { type CniFacts, classifyPlugin, NO_CNI } from '../../../agent/install/cni-facts.ts';
 import type { InstallFacts, ServiceFacts } from '../../../agent/install/facts.ts';
 import type { KubeletFacts } from '../../../agent/install/kubelet-facts.ts';
 import { AGENT_UNIT, LAYOUT, SHIM_SOCKET_UNIT, SHIM_UNIT } from '../../../agent/install/layout.ts';
 import type { Manifest } from '../../../agent/install/manifest.ts';
 import type { WantedProgram } from '../../../agent/install/plan-install.ts';
 import type { Step } from '../../../agent/install/step.ts';
+import { launcherMark } from '../../../agent/install/wanted-cni.ts';
 
 export type KubeletKind = 'none' | 'unit' | 'config-dir' | 'stopped';
 
@@ -22,8 +25,15 @@ export function program(name = '1.0.0-aaaaaaaaaaaa', units = UNITS): Omit<Wanted
   return { root: '/src', target: `${LAYOUT.programs}/${name}`, units };
 }
 
+/** Each build has a launcher of its own. */
+export function launcherMarkOf(target: string): string {
+  return launcherMark(`launcher of ${target}`);
+}
+
 const CONFIG_DIRECTORY = '/etc/kubernetes/kubelet.conf.d';
 const UNIT_DROP_IN = `${LAYOUT.units}/kubelet.service.d/99-holdfast.conf`;
+export const PLUGIN = '/usr/lib/cni/holdfast';
+export const NETWORK = '/etc/cni/net.d/10-holdfast.conflist';
 const SERVICES = [AGENT_UNIT, SHIM_UNIT, SHIM_SOCKET_UNIT];
 
 export class ModelledHost {
@@ -40,6 +50,12 @@ export class ModelledHost {
   /** Programs that do not come up. */
   readonly #broken = new Set<string>();
   readonly #units = new Map<string, ReadonlyMap<string, string>>();
+  /** Of the configuration. */
+  pools: readonly string[] = [];
+  /** Beside ours, in the runtime's directory. */
+  otherPlugins: readonly string[] = ['loopback', 'portmap', 'bandwidth'];
+  /** The kernel's, once an agent with pools has run. */
+  traces: HostTraces = { podInterfaces: 0, hasTable: false, rules: 0 };
   #hasGroup = false;
   /** The agent has confined containers. */
   #isConfined = false;
@@ -61,6 +77,7 @@ export class ModelledHost {
       confined: this.#isConfined,
       group: this.#hasGroup,
       kubelet: this.#kubeletPointed,
+      traces: this.traces,
     };
   }
 
@@ -99,7 +116,8 @@ export class ModelledHost {
   wanted(name?: string, units?: ReadonlyMap<string, string>): WantedProgram {
     const base = program(name, units);
     this.#units.set(base.target, base.units);
-    return { ...base, isThere: this.programs.has(posix.basename(base.target)) };
+    const launcherMark = launcherMarkOf(base.target);
+    return { ...base, launcherMark, isThere: this.programs.has(posix.basename(base.target)) };
   }
 
   facts(): InstallFacts {
@@ -119,6 +137,7 @@ export class ModelledHost {
       units: new Map([...this.#units].filter(([path]) => this.programs.has(posix.basename(path)))),
       hasGroup: this.#hasGroup,
       kubelet: this.#kubelet(),
+      cni: this.#cni(),
       configuredRuntime: this.paths.has(LAYOUT.config) ? '/run/containerd/containerd.sock' : undefined,
       services,
     };
@@ -174,7 +193,33 @@ export class ModelledHost {
         break;
       case 'drop-layers':
         break;
+      case 'place-launcher':
+        if (!this.programs.has(posix.basename(posix.dirname(posix.dirname(step.source)))))
+          throw new Error(`${step.source} is absent`);
+        this.#put(step.path, { kind: 'file', text: `\u007FELF ${step.mark}`, mode: 0o755 });
+        break;
+      case 'clear-network':
+        if (this.#active.has(AGENT_UNIT)) throw new Error('the agent would make it again');
+        this.traces = { ...this.traces, hasTable: false, rules: 0 };
+        break;
     }
+  }
+
+  #cni(): CniFacts {
+    const found = this.paths.get(PLUGIN);
+    const plugins = found?.kind === 'file' ? [[PLUGIN, classifyPlugin(found.text, found.mode)] as const] : [];
+    const networks = [...this.paths].flatMap(([path, file]) =>
+      path.startsWith('/etc/cni/net.d/') && file.kind === 'file' ? [{ path, text: file.text }] : [],
+    );
+    return {
+      ...NO_CNI,
+      pools: this.pools,
+      directories: { plugins: ['/usr/lib/cni'], networks: '/etc/cni/net.d', source: 'by a test' },
+      present: new Map([['/usr/lib/cni', { isWritable: true }]]),
+      plugins: new Map(plugins),
+      otherPlugins: new Set(this.otherPlugins),
+      networks: networks.sort((a, b) => (a.path < b.path ? -1 : 1)),
+    };
   }
 
   #put(path: string, found: HostPath): void {
@@ -244,7 +289,9 @@ export class ModelledHost {
       throw new Error(`${unit} of ${target} does not come up`);
     }
     this.#active.set(unit, target);
-    if (unit === AGENT_UNIT) this.#isConfined = true;
+    if (unit !== AGENT_UNIT) return;
+    this.#isConfined = true;
+    if (this.pools.length > 0) this.traces = { ...this.traces, hasTable: true, rules: 2 };
   }
 
   #isFileThere(): boolean {

@@ -7,8 +7,10 @@ import { ADDRESS_BITS, FAMILY_NUMBERS, type Family } from '../ip-bytes.ts';
 import { headerOf } from './header.ts';
 
 const RTM_NEWROUTE = 24;
+const RTM_DELROUTE = 25;
 const RTM_GETROUTE = 26;
 const RTM_NEWRULE = 32;
+const RTM_DELRULE = 33;
 const RTM_GETRULE = 34;
 const HEADER_BYTES = 12;
 const RTA = { DST: 1, OIF: 4, GATEWAY: 5, TABLE: 15 } as const;
@@ -18,6 +20,7 @@ const RTNH_F_ONLINK = 4;
 const FR_ACT_TO_TBL = 1;
 const SCOPE_UNIVERSE = 0;
 const SCOPE_LINK = 253;
+const SCOPE_NOWHERE = 255;
 
 export const TABLE_MAIN = 254;
 /** What an administrator, and not the kernel or a routing daemon, has put there (RTPROT_STATIC). */
@@ -71,6 +74,27 @@ export function getRouteTo(family: Family, address: Buffer): Request {
   return { type: RTM_GETROUTE, flags: 0, payload };
 }
 
+/** Refused with ESRCH where the table has no such route. */
+export function deleteRoute(
+  { family, destination, prefixLength }: Pick<Route, 'family' | 'destination' | 'prefixLength'>,
+  { index, table, protocol }: RoutePlace,
+): Request {
+  const payload = Buffer.concat([
+    // 255: whatever the scope (RT_SCOPE_NOWHERE).
+    header(family, { 1: prefixLength, 5: protocol, 6: SCOPE_NOWHERE }),
+    ...(prefixLength === 0 ? [] : [attribute(RTA.DST, destination)]),
+    u32Attribute(RTA.OIF, index),
+    u32Attribute(RTA.TABLE, table),
+  ]);
+  return { type: RTM_DELROUTE, flags: 0, payload };
+}
+
+/** All of one table; refused with ENOENT where the table has no route at all. */
+export function listTable(family: Family, table: number): Request {
+  const payload = Buffer.concat([header(family), u32Attribute(RTA.TABLE, table)]);
+  return { type: RTM_GETROUTE, flags: 0, isListing: true, payload };
+}
+
 /** Those of one table that leave by one interface; refused with ENOENT where the table has no route at all. */
 export function listRoutes(family: Family, table: number, index: number): Request {
   const payload = Buffer.concat([header(family), u32Attribute(RTA.TABLE, table), u32Attribute(RTA.OIF, index)]);
@@ -100,15 +124,23 @@ export interface Rule {
   readonly protocol: number;
 }
 
-/** Everything is looked up in the table; refused with EEXIST where the same rule is there. */
-export function addRule(family: Family, { priority, table, protocol }: Rule): Request {
-  const payload = Buffer.concat([
+function rulePayload(family: Family, { priority, table, protocol }: Rule): Buffer {
+  return Buffer.concat([
     header(family, { 7: FR_ACT_TO_TBL }),
     u32Attribute(FRA.PRIORITY, priority),
     u32Attribute(FRA.TABLE, table),
     attribute(FRA.PROTOCOL, Uint8Array.of(protocol)),
   ]);
-  return { type: RTM_NEWRULE, flags: NLM_F_CREATE | NLM_F_EXCL, payload };
+}
+
+/** Everything is looked up in the table; refused with EEXIST where the same rule is there. */
+export function addRule(family: Family, rule: Rule): Request {
+  return { type: RTM_NEWRULE, flags: NLM_F_CREATE | NLM_F_EXCL, payload: rulePayload(family, rule) };
+}
+
+/** Refused with ENOENT where there is no such rule. */
+export function deleteRule(family: Family, rule: Rule): Request {
+  return { type: RTM_DELRULE, flags: 0, payload: rulePayload(family, rule) };
 }
 
 export function listRules(family: Family): Request {
