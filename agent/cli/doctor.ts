@@ -25,6 +25,7 @@ import { planInstall } from '../install/plan-install.ts';
 import { withCompiler } from '../install/probe-compiler.ts';
 import { readLauncherMark, readUnitTexts } from '../install/read-program.ts';
 import { openRuntime } from '../runtime/containerd.ts';
+import { answerOf } from './answer-of.ts';
 import { askAgent } from './ask-agent.ts';
 import { checkCgroups } from './doctor-checks/cgroups.ts';
 import type { Finding } from './doctor-checks/check.ts';
@@ -34,21 +35,14 @@ import { checkKubelet } from './doctor-checks/kubelet.ts';
 import { checkNodeResourceTopology, NODE_RESOURCE_TOPOLOGY } from './doctor-checks/node-resource-topology.ts';
 import { checkPodResources } from './doctor-checks/pod-resources.ts';
 import { checkPodSource } from './doctor-checks/pod-source.ts';
-import { type Answer, checkServices, type RuntimeFacts } from './doctor-checks/services.ts';
+import { checkServices, type RuntimeFacts } from './doctor-checks/services.ts';
 import { checkTopologyApi } from './doctor-checks/topology-api.ts';
 import { factsOf, openHost } from './install-host.ts';
+import { lookAtNetwork } from './look-at-network.ts';
 import { formatOutput, type OutputFormat, outputOption } from './output.ts';
 
 /** For each look by itself: a slow one must not leave nothing for those after it. */
 const TIMEOUT_MS = 20_000;
-
-async function answerOf<Value>(ask: () => Promise<Value>): Promise<Answer<Value>> {
-  try {
-    return { value: await ask() };
-  } catch (error) {
-    return { problem: describeError(error) };
-  }
-}
 
 /** What cannot be looked at is a finding of its own and stops none of the others. */
 async function orFinding(subject: string, look: () => Promise<readonly Finding[]>): Promise<readonly Finding[]> {
@@ -200,6 +194,7 @@ export async function diagnose(configFile: string | undefined, signal?: AbortSig
     ...(await orFinding('topology api', () => lookAtTopologyApi(config))),
     ...(await orFinding('pod resources', () => lookAtPodResources(config))),
     ...(await orFinding(NODE_RESOURCE_TOPOLOGY, () => lookAtNodeResourceTopology(config, soon()))),
+    ...(await orFinding('network', () => lookAtNetwork(config, tree, soon()))),
     ...(await orFinding('installation', () => lookAtInstallation(soon()))),
     ...(await orFinding('other node agents', async () => checkCpuAssigners(await readCpuAssignerFacts(tree, soon())))),
   ];

@@ -32,7 +32,6 @@ const FLAGS = [
   '-s',
 ];
 const TIMEOUT_MS = 120_000;
-const PARTIAL = /^\.holdfast-\d+\.partial$/;
 
 async function compile(
   { program, linking }: Compiler,
@@ -86,10 +85,15 @@ function lastWords(error: HoldfastError): string {
   return at < 0 ? text : text.slice(at + ' failed: '.length);
 }
 
+/** Whether a directory beside plugins is what an interrupted attempt left. */
+export function isPartialLauncher(name: string): boolean {
+  return /^\.holdfast-\d+\.partial$/.test(name);
+}
+
 /** Removes what interrupted attempts left. @param directory - of the plugin */
-export async function removePartialLaunchers(directory: string): Promise<void> {
+async function removePartialLaunchers(directory: string): Promise<void> {
   for (const name of await readdir(directory)) {
-    if (PARTIAL.test(name)) await rm(join(directory, name), { recursive: true, force: true });
+    if (isPartialLauncher(name)) await rm(join(directory, name), { recursive: true, force: true });
   }
 }
 

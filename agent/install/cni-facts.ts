@@ -39,6 +39,8 @@ export interface CniFacts {
   readonly plugins: ReadonlyMap<string, FoundPlugin>;
   /** What else is in those directories, by name. */
   readonly otherPlugins: ReadonlySet<string>;
+  /** What an interrupted installation left in those directories, by path. */
+  readonly unfinished: readonly string[];
   /** In the order in which the runtime takes them. */
   readonly networks: readonly NetworkFile[];
 }
@@ -51,6 +53,7 @@ export const NO_CNI: CniFacts = {
   present: new Map(),
   plugins: new Map(),
   otherPlugins: new Set(),
+  unfinished: [],
   networks: [],
 };
 
@@ -97,7 +100,7 @@ export function readNetwork({ path, text }: NetworkFile): ReadNetwork | undefine
   try {
     value = JSON.parse(text);
   } catch {
-    // The runtime passes over such a file, too, and says so in its log.
+    // It is somebody's all the same: what sorts before ours is told of, whatever is in it.
     return undefined;
   }
   if (!isObject(value)) return undefined;

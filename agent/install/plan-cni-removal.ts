@@ -39,7 +39,11 @@ function planNetwork({ cni, manifest, paths }: InstallFacts): Pick<CniRemoval, '
 }
 
 function planPlugin({ cni, manifest }: InstallFacts): Pick<CniRemoval, 'plugin' | 'notes'> {
-  const steps: Step[] = [];
+  const steps: Step[] = cni.unfinished.map((path) => ({
+    do: 'remove-tree',
+    path,
+    note: 'a launcher that was cut short',
+  }));
   const notes: string[] = [];
   for (const [path, found] of cni.plugins) {
     if (isOursUnchanged(found, path, PLUGIN_SCRIPT, manifest))

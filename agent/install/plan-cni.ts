@@ -158,7 +158,7 @@ function poolFor({ pools, hasDefaultPool }: CniFacts, name: string): { readonly 
 
 /** The network that the runtime would take for pods if ours were not there. */
 function rivals({ networks }: CniFacts, path: string): { readonly before?: string; readonly after?: string } {
-  const others = networks.filter((file) => file.path !== path && readNetwork(file) !== undefined);
+  const others = networks.filter((file) => file.path !== path);
   const before = others.find((file) => file.path < path)?.path;
   const after = others.find((file) => file.path > path)?.path;
   return { ...(before && { before }), ...(after && { after }) };

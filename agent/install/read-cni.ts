@@ -1,6 +1,7 @@
 // Looks for what of CNI is on a host: the runtime's directories, the plugins and the networks in them. Changes nothing.
 import { posix } from 'node:path';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
+import { isPartialLauncher } from '../host/compile-launcher.ts';
 import type { HostFiles } from '../host/host-files.ts';
 import type { HostTree } from '../host/host-tree.ts';
 import { isWritableDirectory, modeOf } from '../host/permissions.ts';
@@ -129,11 +130,15 @@ export async function readCniFacts(options: ReadCniOptions): Promise<CniFacts> {
   const directories = await readDirectories(options);
   const present = new Map<string, { readonly isWritable: boolean }>();
   const otherPlugins = new Set<string>();
+  const unfinished: string[] = [];
   for (const directory of directories.plugins) {
     const names = await tree.list(directory);
     if (names === undefined) continue;
     present.set(directory, { isWritable: await isWritableDirectory(files.locate(directory)) });
-    for (const name of names) if (name !== PLUGIN_NAME) otherPlugins.add(name);
+    for (const name of names) {
+      if (isPartialLauncher(name)) unfinished.push(posix.join(directory, name));
+      else if (name !== PLUGIN_NAME) otherPlugins.add(name);
+    }
   }
   const plugins = new Map<string, FoundPlugin>();
   const paths = new Set([
@@ -145,5 +150,5 @@ export async function readCniFacts(options: ReadCniOptions): Promise<CniFacts> {
     if (found !== undefined) plugins.set(path, found);
   }
   const networks = await readNetworks(options, directories.networks);
-  return { pools, hasDefaultPool, directories, present, plugins, otherPlugins, networks };
+  return { pools, hasDefaultPool, directories, present, plugins, otherPlugins, unfinished, networks };
 }

@@ -10,6 +10,9 @@ const OF_THE_INSTALLATION = new Set([
   'runtime',
   'installation',
   'kubelet runtime endpoint',
+  'cni plugin',
+  'cni socket',
+  'cni network',
 ]);
 
 /** What people should know beforehand. */
