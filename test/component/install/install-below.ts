@@ -3,8 +3,10 @@
 import { openHostFiles } from '../../../agent/host/host-files.ts';
 import { openHostTree } from '../../../agent/host/host-tree.ts';
 import { executeSteps, type HostActions } from '../../../agent/install/execute.ts';
+import type { CniOptions } from '../../../agent/install/plan-cni.ts';
 import { planInstall, stepsOf } from '../../../agent/install/plan-install.ts';
 import { planUninstall } from '../../../agent/install/plan-uninstall.ts';
+import { withCompiler } from '../../../agent/install/probe-compiler.ts';
 import { readInstallFacts } from '../../../agent/install/read-facts.ts';
 import { isIntact, readProgram } from '../../../agent/install/read-program.ts';
 import { HoldfastError } from '../../../lib/errors.ts';
@@ -30,6 +32,7 @@ export async function installBelow(
   root: string,
   source: string,
   environment: NodeJS.ProcessEnv = {},
+  network: { readonly pools: readonly string[]; readonly cni?: CniOptions } = { pools: [] },
 ): Promise<number> {
   const { signal } = new AbortController();
   const files = await openHostFiles(root);
@@ -39,14 +42,15 @@ export async function installBelow(
     tree,
     systemd: undefined,
     configuredRuntime: undefined,
-    pools: [],
+    pools: network.pools,
     hasDefaultPool: false,
     cniDirectories: undefined,
     signal,
   });
   const program = await readProgram(source);
   const isThere = await isIntact(files.locate(program.target), program);
-  const plan = planInstall(facts, { ...program, isThere }, { kubelet: true, overwrite: false });
+  const cni = await withCompiler(network.cni ?? {}, facts, program, signal);
+  const plan = planInstall(facts, { ...program, isThere }, { kubelet: true, overwrite: false, cni });
   const uninstall = planUninstall(facts, { keepState: false });
   const [blocker] = command === 'install' ? plan.blockers : uninstall.blockers;
   if (blocker !== undefined) throw new HoldfastError('PRECONDITION', `nothing was changed: ${blocker.text}`);
