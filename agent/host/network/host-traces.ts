@@ -7,7 +7,6 @@ import { openOwnNetworkNamespace } from '../netlink/namespace.ts';
 import { type NetlinkSocket, openNetlinkSocket } from '../netlink/socket.ts';
 import { POD_ROUTE_PROTOCOL, POD_ROUTE_TABLE, POD_RULE, POD_RULE_PRIORITY } from './host-routes.ts';
 import type { Family } from './ip-bytes.ts';
-import { ensureMasquerade } from './masquerade.ts';
 import { decodeLink, listVeths } from './messages/link.ts';
 import { decodeRoute, decodeRule, deleteRoute, deleteRule, listRules, listTable } from './messages/route.ts';
 import { planMasquerade, TABLE } from './plan-masquerade.ts';
@@ -97,7 +96,9 @@ export async function lookAtHostTraces(
  * @throws HoldfastError HOST_FAILURE
  */
 export async function removeHostTraces(signal: AbortSignal): Promise<void> {
-  await ensureMasquerade(planMasquerade([]), signal);
+  if (await hasTable(signal)) {
+    await runCommand('nft', ['-f', '-'], { timeoutMs: NFT_TIMEOUT_MS, signal, input: planMasquerade([]).text });
+  }
   await withSocket(async (socket) => {
     for (const family of families()) {
       const routes = await findRoutes(socket, family, signal);
