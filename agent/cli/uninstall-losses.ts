@@ -88,7 +88,7 @@ async function askRecords() {
 }
 
 /** By the agent, also one without pools; else by its store, which an image may have, too. */
-async function readAddresses({ files, systemd }: InstallHost): Promise<AddressCounts> {
+export async function readAddresses({ files, systemd }: InstallHost): Promise<AddressCounts> {
   const records = systemd === undefined ? undefined : await askRecords();
   if (records !== undefined) return countAddresses(records[ADDRESSES.name] ?? {});
   try {

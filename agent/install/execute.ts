@@ -100,8 +100,8 @@ async function perform(step: Step, options: ExecuteOptions): Promise<void> {
     case 'drop-layers':
       return await actions.dropLayers(step.runtime, signal);
     case 'place-launcher': {
-      const [source, path] = await Promise.all([step.source, step.path].map((each) => files.locateInside(each)));
-      return await placeLauncher(step.compiler, source ?? '', step.mark, path ?? '', signal);
+      const source = await files.locateInside(step.source);
+      return await placeLauncher(step.compiler, source, step.mark, await files.locateInside(step.path), signal);
     }
     case 'clear-network':
       return await actions.clearNetwork(signal);

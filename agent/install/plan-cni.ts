@@ -1,10 +1,12 @@
 // What installing does for pods with stateful addresses: our plugin where the runtime looks for plugins, and, only where
 // that is asked for, the network that makes new pods use it. Pure.
 import type { Compiler } from '../host/compile-launcher.ts';
+import type { HostPath } from '../host/host-files.ts';
 import {
   type CniFacts,
   type FoundPlugin,
   isOursUnchanged,
+  type NetworkFile,
   pluginPath,
   readNetwork,
   usesOurPlugin,
@@ -14,7 +16,14 @@ import { LAYOUT } from './layout.ts';
 import { digestText, type Manifest } from './manifest.ts';
 import { type FileRecord, planFiles } from './plan-files.ts';
 import type { Blocker, Step } from './step.ts';
-import { networkPath, PLUGIN_MODE, PLUGIN_SCRIPT, renderNetwork, type WantedNetwork } from './wanted-cni.ts';
+import {
+  isRenderedNetwork,
+  networkPath,
+  PLUGIN_MODE,
+  PLUGIN_SCRIPT,
+  renderNetwork,
+  type WantedNetwork,
+} from './wanted-cni.ts';
 
 /** `auto`: the launcher where it can be compiled, else the Node form; what is in place and as it should be stays. */
 export type PluginChoice = 'auto' | 'launcher' | 'node' | 'none';
@@ -164,22 +173,34 @@ function rivals({ networks }: CniFacts, path: string): { readonly before?: strin
   return { ...(before && { before }), ...(after && { after }) };
 }
 
+function usesOurs(file: NetworkFile): boolean {
+  const network = readNetwork(file);
+  return network !== undefined && usesOurPlugin(network);
+}
+
+/** The record of a network that an installation wrote whose manifest is lost. */
+function rewritten(path: string, found: HostPath | undefined): FileRecord | undefined {
+  const isOurs = found?.kind === 'file' && isRenderedNetwork(path, found.text);
+  return isOurs ? { digests: [digestText(found.text)] } : undefined;
+}
+
 function planNetwork(facts: InstallFacts, wanted: WantedNetwork, overwrite: boolean): CniPlan {
   const { cni, manifest, paths } = facts;
   const path = networkPath(cni);
   const pool = poolFor(cni, wanted.name);
   if ('text' in pool) return { ...NOTHING, blockers: [pool] };
-  const known = manifest?.files[path];
   const found = paths.get(path);
   const text = renderNetwork(wanted, pool.pool, cni.otherPlugins);
-  if (known === undefined && found !== undefined && !(found.kind === 'file' && found.text === text)) {
+  const known = manifest?.files[path] ?? rewritten(path, found);
+  if (known === undefined && found !== undefined) {
     const what = found.kind === 'file' ? 'there already, and not by holdfast install' : `a ${found.kind}`;
     return { ...NOTHING, blockers: [{ text: `${path} is ${what}`, remedy: 'move it away' }] };
   }
   const at = new Map(found === undefined ? [] : [[path, found] as const]);
-  const file = planFiles([{ path, text, mode: 0o644 }], at, known === undefined ? {} : { [path]: known }, {
-    overwrite,
-  });
+  // What somebody made of our network may be replaced when that is asked for; another network never.
+  const isOurs = found?.kind === 'file' && usesOurs({ path, text: found.text });
+  const records = known === undefined ? {} : { [path]: known };
+  const file = planFiles([{ path, text, mode: 0o644 }], at, records, { overwrite: overwrite && isOurs });
   const { before, after } = rivals(cni, path);
   const missing = ['portmap', 'bandwidth'].filter((name) => !cni.otherPlugins.has(name));
   const notes = [
@@ -197,11 +218,7 @@ function planNetwork(facts: InstallFacts, wanted: WantedNetwork, overwrite: bool
 
 /** What is left to be done by people. */
 function remaining({ cni }: InstallFacts): readonly string[] {
-  const isUsed = cni.networks.some((file) => {
-    const network = readNetwork(file);
-    return network !== undefined && usesOurPlugin(network);
-  });
-  if (isUsed || cni.pools.length === 0) return [];
+  if (cni.networks.some(usesOurs) || cni.pools.length === 0) return [];
   const path = networkPath(cni);
   return [
     `no network of the runtime uses the CNI plugin yet: install with --cni-network=<name> to place ${path}, which changes the network of new pods, or write one (${PAGE})`,

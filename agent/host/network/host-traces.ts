@@ -31,8 +31,9 @@ async function hasTable(signal: AbortSignal): Promise<boolean> {
     const tables = await runCommand('nft', ['list', 'tables'], { timeoutMs: NFT_TIMEOUT_MS, signal });
     return tables.split('\n').some((line) => line.trim() === `table inet ${TABLE}`);
   } catch (error) {
-    // Without nft no table of ours was ever made.
-    if (error instanceof HoldfastError && error.code === 'PRECONDITION') return false;
+    if (!(error instanceof HoldfastError)) throw error;
+    // Without nft, or on a kernel without nftables, no table of ours was ever made.
+    if (error.code === 'PRECONDITION' || /not supported/i.test(error.message)) return false;
     throw error;
   }
 }

@@ -219,9 +219,28 @@ t.test('a network that people have changed stays, and they are told', async (t) 
   t.ok(host.paths.has(NETWORK));
 });
 
-t.test('a manifest that was lost keeps neither from being removed', async (t) => {
+t.test(
+  'a network that people have changed is replaced when they say so, and another one in its place is not',
+  async (t) => {
+    const host = installed({ ...COMPILER, ...BRIDGE });
+    const changed = '{"name": "mine", "plugins": [{"type": "holdfast"}]}';
+    for (const [text, isReplaced] of [
+      [changed, true],
+      [changed.replace('"holdfast"', '"bridge"'), false],
+    ] as const) {
+      host.paths.set(NETWORK, { kind: 'file', text, mode: 0o644 });
+      const { blockers, finish } = planned(host, BRIDGE, undefined, true);
+      t.equal(blockers.length, isReplaced ? 0 : 1);
+      t.equal(ofCni(finish).length, isReplaced ? 1 : 0);
+    }
+  },
+);
+
+t.test('a manifest that was lost keeps neither from being replaced or removed', async (t) => {
   const host = installed({ ...COMPILER, ...BRIDGE });
   host.paths.delete('/var/lib/holdfast/install.json');
+  const routed = planned(host, { network: { name: 'pods', mode: 'routed' } });
+  t.match([routed.blockers, ofCni(routed.finish)], [[], [{ do: 'write', path: NETWORK }]]);
   carryOut(host, removal(host).steps);
   t.strictSame([...host.paths.keys()], []);
   t.notOk(isRenderedNetwork(NETWORK, '{"name": "pods", "plugins": [{"type": "holdfast", "mode": "bridge"}]}'));
