@@ -45,7 +45,7 @@ export function readCniSettings(text: string): CniSettings {
     if (cni === undefined) continue;
     const single = cni.get('bin_dir');
     // bin_dirs came with containerd 2.1; whoever still names the one of before means it.
-    const plugins = (isText(single) ? [single] : texts(cni.get('bin_dirs'))).filter(posix.isAbsolute);
+    const plugins = (isText(single) ? [single] : texts(cni.get('bin_dirs'))).filter((path) => posix.isAbsolute(path));
     const networks = cni.get('conf_dir');
     settings = {
       ...settings,

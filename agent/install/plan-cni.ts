@@ -265,8 +265,7 @@ export function planCni(
       ? [{ text: `nothing can be written into ${directory}`, remedy: 'mount it for writing, or say --cni-plugin=none' }]
       : [];
   const network = options.network === undefined ? NOTHING : planNetwork(facts, options.network, overwrite);
-  const { network: placed = undefined } = manifest?.cni ?? {};
-  const networkPath = Object.keys(network.files)[0] ?? placed;
+  const placed = Object.keys(network.files)[0] ?? manifest?.cni?.network;
   const isScript =
     form.steps.some((step) => step.do === 'write') ||
     (form.steps.length === 0 && isCurrentScript(cni.plugins.get(path)));
@@ -276,7 +275,7 @@ export function planCni(
     steps: [...form.steps, ...network.steps, ...strayPlugin(facts, path)],
     blockers: [...form.blockers, ...readOnly, ...network.blockers],
     notes: [...form.notes, ...network.notes, ...(options.network === undefined ? remaining(facts) : [])],
-    record: { choice, plugin: path, ...(networkPath === undefined ? {} : { network: networkPath }) },
+    record: { choice, plugin: path, ...(placed === undefined ? {} : { network: placed }) },
     files: { ...(isScript ? { [path]: { digests } } : {}), ...network.files },
   };
 }

@@ -50,7 +50,7 @@ class Reader {
   #skip(what: RegExp): void {
     for (;;) {
       what.lastIndex = this.#at;
-      const { length = 0 } = what.exec(this.#text)?.[0] ?? '';
+      const { length } = what.exec(this.#text)?.[0] ?? '';
       if (length === 0) return;
       this.#at += length;
     }
