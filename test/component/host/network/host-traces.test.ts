@@ -37,7 +37,7 @@ t.test('what is ours is found and removed, and nothing else', { skip: SKIP }, as
     [6, 'fd00:88::5/128', 'fd00:9::/64'],
   ] as const) {
     await host.ip(`-${family} rule add priority 27720 table 2772 protocol 72`);
-    await host.ip(`-${family} rule add priority 27720 table 100`);
+    await host.ip(`-${family} rule add priority 27720 table 100 protocol 72`);
     await host.ip(`-${family} route add ${address} dev hf0123456789abc table 2772 protocol 72`);
     await host.ip(`-${family} route add ${other} dev hf0123456789abc table 2772 protocol static`);
   }
@@ -49,7 +49,7 @@ t.test('what is ours is found and removed, and nothing else', { skip: SKIP }, as
   t.strictSame(left, { podInterfaces: 1, hasTable: false, rules: 0 });
   t.equal((await host.run('nft', 'list', 'tables')).trim(), 'table inet holdfast-not');
   for (const family of [4, 6]) {
-    t.match(await host.ip(`-${family} rule show priority 27720`), /^27720:\s+from all lookup 100\s*$/);
+    t.match(await host.ip(`-${family} rule show priority 27720`), /^27720:\s+from all lookup 100\b[^\n]*\s*$/);
     const routes = await host.ip(`-${family} route show table 2772`);
     t.match(routes, /10\.9\.0\.0\/16|fd00:9::\/64/, "somebody else's route");
     t.notMatch(routes, /88/);
