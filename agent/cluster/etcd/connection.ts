@@ -40,6 +40,9 @@ export interface AskOptions {
 /** Between two rounds over all members, milliseconds: an election takes about a second. */
 const PAUSE_MS = 100;
 
+/** With which grpc-js ends what it says of connections that were refused. */
+const EMPTY_NOTE = /\.? *Resolution note: *$/;
+
 const READ_TLS_MS = 5000;
 const DEFAULTS = { timeoutMs: 5000, attemptMs: 2000, connectMs: 1000 } as const;
 
@@ -156,7 +159,7 @@ export class EtcdConnection {
   #gaveUp(what: string, isRepeatable: boolean, { error, verdict }: Failure): HoldfastError {
     if (error instanceof HoldfastError) return error;
     const urls = this.#endpoints.map(({ url }) => url).join(', ');
-    const detail = isServiceError(error) ? error.details : describeError(error);
+    const detail = isServiceError(error) ? error.details.replace(EMPTY_NOTE, '') : describeError(error);
     const { code, maybeApplied, elsewhere, advice } = verdict;
     const outcome = !isRepeatable && elsewhere && maybeApplied ? '; it is not known whether that was done' : '';
     const said = elsewhere ? 'does not answer' : 'refused';

@@ -12,6 +12,9 @@ function shorten(text: string): string {
   return text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT - 1)}…`;
 }
 
+/** Runtimes end what they tell the kubelet with it, and gRPC loses a message that ends with a space. */
+const line = (text: string): string => text.replaceAll('\n', ' ').trim();
+
 /**
  * @param error - anything that was thrown
  * @param code - CNI's, where the command has another one for the error than {@link cniCodeOf}
@@ -24,8 +27,8 @@ export function formatError(version: string, error: unknown, code = cniCodeOf(er
   return JSON.stringify({
     cniVersion: version,
     code,
-    msg: shorten(msg.replaceAll('\n', ' ')),
-    ...(cause === undefined ? {} : { details: shorten(describeError(cause)) }),
+    msg: shorten(line(msg)),
+    ...(cause === undefined ? {} : { details: shorten(line(describeError(cause))) }),
   });
 }
 

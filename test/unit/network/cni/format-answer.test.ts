@@ -62,6 +62,7 @@ t.test("an error has CNI's code, our own code in front of the message, and the c
   });
   t.match(parsed(formatError('1.1.0', new TypeError('x is undefined'))), { code: 103, details: 'x is undefined' });
   t.match(parsed(formatError('1.1.0', 'thrown')), { code: 103, details: 'thrown' });
+  t.match(parsed(formatError('1.1.0', 'why: ')), { details: 'why:' }, 'gRPC loses what ends with a space');
 });
 
 t.test('errors are not longer than a runtime can show', async (t) => {
