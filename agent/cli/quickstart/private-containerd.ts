@@ -19,6 +19,7 @@ import { APP_IMAGE, APP_IMAGE_NEXT, importImages, PAUSE_IMAGE } from './images.t
 import { createInstanceDirectory, destroyInstance, destroyStaleInstances, instanceCgroup } from './instance.ts';
 import { pollUntil } from './poll.ts';
 import { hasCapability } from './process.ts';
+import { commandIn } from './program.ts';
 
 const READY_TIMEOUT_MS = 120_000;
 const CALL_TIMEOUT_MS = 2_000;
@@ -47,6 +48,8 @@ export interface PrivateContainerdOptions {
   readonly signal?: AbortSignal;
   /** Use systemd to make cgroups; needs a running systemd. Default: cgroupfs. */
   readonly systemdCgroup?: boolean;
+  /** The path of the network namespace that is the host's. Default: this process's. */
+  readonly networkNamespace?: string;
 }
 
 async function servesCri(socketPath: string): Promise<true | undefined> {
@@ -86,12 +89,17 @@ async function lastWords(logPath: string): Promise<string> {
 }
 
 /** Starts the program; resolves when it serves CRI, rejects with its last words when it ends before that. */
-async function launch(directory: string, signal: AbortSignal): Promise<ChildProcess> {
+async function launch(
+  directory: string,
+  networkNamespace: string | undefined,
+  signal: AbortSignal,
+): Promise<ChildProcess> {
   const logPath = join(directory, 'containerd.log');
   const log = await open(logPath, 'a');
   try {
     // Detached: a Ctrl-C in the terminal is for us, and we still need containerd to clean up.
-    const child = spawn('containerd', ['--config', join(directory, 'containerd.toml')], {
+    const command = commandIn(networkNamespace, 'containerd', ['--config', join(directory, 'containerd.toml')]);
+    const child = spawn(...command, {
       detached: true,
       stdio: ['ignore', log.fd, log.fd],
       env: { ...process.env, PATH: programPath() },
@@ -142,7 +150,7 @@ export async function startPrivateContainerd(options: PrivateContainerdOptions =
   const neverAborted = new AbortController().signal;
   let child: ChildProcess | undefined;
   const start = async (signal: AbortSignal = neverAborted): Promise<void> => {
-    child = await launch(directory, signal);
+    child = await launch(directory, options.networkNamespace, signal);
   };
   const kill = async (signal: NodeJS.Signals): Promise<void> => {
     if (child !== undefined) await end(child, signal);

@@ -25,6 +25,8 @@ export interface PrivateHostOptions extends PrivateContainerdOptions {
   readonly pods?: readonly PodDescription[];
   /** Merged over the configuration, by top-level key; a function gets the directory when only containerd runs. */
   readonly config?: ExtraConfig | ((directory: string) => Promise<ExtraConfig>);
+  /** Of the agent, added to this process's. */
+  readonly agentEnv?: Readonly<Record<string, string>>;
   /** Called as each part is up. */
   readonly onProgress?: (what: string) => void;
 }
@@ -96,11 +98,14 @@ export async function startPrivateHost(options: PrivateHostOptions = {}): Promis
   const podsFile = join(directory, 'pods.json');
   const agentSocket = join(runDirectory, 'agent.sock');
   const shimSocket = criSocket(directory);
+  const within = options.networkNamespace === undefined ? {} : { networkNamespace: options.networkNamespace };
   const agent = createProgram({
     name: 'agent',
     args: ['agent', '--config', configFile],
     logPath: join(directory, 'agent.log'),
     ready: () => agentServes(agentSocket),
+    ...(options.agentEnv && { env: options.agentEnv }),
+    ...within,
   });
   const shim = createProgram({
     name: 'cri-shim',
@@ -117,6 +122,7 @@ export async function startPrivateHost(options: PrivateHostOptions = {}): Promis
     ],
     logPath: join(directory, 'cri-shim.log'),
     ready: () => shimServes(shimSocket),
+    ...within,
   });
   const kubelet = new CriClient({ socketPath: shimSocket, directory, cgroupParent });
   const direct = new CriClient(containerd);

@@ -25,6 +25,10 @@ export interface ProgramOptions {
   readonly ready: () => Promise<boolean>;
   /** Milliseconds it may take until then. Default: 120 s. */
   readonly readyTimeoutMs?: number;
+  /** Added to this process's environment at every start. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** The path of the network namespace that it runs in. Default: this process's. */
+  readonly networkNamespace?: string;
 }
 
 export interface Program {
@@ -60,8 +64,18 @@ function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
+/** nsenter becomes the program: it keeps the process and its ID. */
+export function commandIn(
+  networkNamespace: string | undefined,
+  executable: string,
+  args: readonly string[],
+): readonly [string, readonly string[]] {
+  if (networkNamespace === undefined) return [executable, args];
+  return ['nsenter', [`--net=${networkNamespace}`, '--', executable, ...args]];
+}
+
 export function createProgram(options: ProgramOptions): Program {
-  const { name, executable, args, logPath, ready, readyTimeoutMs = READY_TIMEOUT_MS } = options;
+  const { name, executable, args, logPath, ready, readyTimeoutMs = READY_TIMEOUT_MS, networkNamespace } = options;
   let child: ChildProcess | undefined;
 
   const start: Program['start'] = async ({ env = {}, signal } = {}) => {
@@ -69,11 +83,12 @@ export function createProgram(options: ProgramOptions): Program {
     try {
       // Detached: a Ctrl-C in the terminal is for quickstart, which then stops its programs in order.
       const own = executable === undefined ? [holdfastExecutable()] : [];
-      const started = spawn(executable ?? process.execPath, [...own, ...args], {
+      const command = commandIn(networkNamespace, executable ?? process.execPath, [...own, ...args]);
+      const started = spawn(...command, {
         detached: true,
         stdio: ['ignore', log.fd, log.fd],
         // As systemd starts it: what Node.js was told for this process (an inspector, a loader) is not for that one.
-        env: { ...process.env, NODE_OPTIONS: '', ...env },
+        env: { ...process.env, NODE_OPTIONS: '', ...options.env, ...env },
       });
       child = started;
       const serves = async (): Promise<true | undefined> => (hasEnded(started) || (await ready()) ? true : undefined);

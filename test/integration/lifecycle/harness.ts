@@ -31,6 +31,8 @@ export interface NodeOptions {
   readonly pods?: readonly PodDescription[];
   /** Merged over the configuration of {@link startPrivateHost}, by top-level key. */
   readonly config?: Readonly<Record<string, unknown>>;
+  /** The path of the network namespace that is the node's. Default: this process's. */
+  readonly networkNamespace?: string;
 }
 
 /** containerd says a lot; what went wrong is in its warnings. */
@@ -49,13 +51,14 @@ async function printLogs({ containerd: { directory } }: PrivateHost): Promise<vo
  * Starts a node. Unless the configuration says otherwise the agent reconciles every second, nothing but CRI speaks of
  * pods, and a pod's holdings end as soon as its last sandbox is gone.
  */
-export async function startNode(t: Test, { config, pods }: NodeOptions = {}): Promise<TestNode> {
+export async function startNode(t: Test, { config, pods, networkNamespace }: NodeOptions = {}): Promise<TestNode> {
   const scratch = await mkdtemp(join(tmpdir(), 'holdfast-lifecycle-'));
   t.teardown(() => rm(scratch, { recursive: true, force: true }));
   const failpointFile = join(scratch, 'failpoint');
-  process.env[FAILPOINT_VARIABLE] = failpointFile;
   const host = await startPrivateHost({
     ...(pods && { pods }),
+    ...(networkNamespace && { networkNamespace }),
+    agentEnv: { [FAILPOINT_VARIABLE]: failpointFile },
     config: {
       log: { level: 'debug' },
       schedules: { reconcile: '* * * * * *' },

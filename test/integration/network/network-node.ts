@@ -8,9 +8,11 @@ import { create } from '@bufbuild/protobuf';
 import type { Test } from 'tap';
 import type { PodDescription } from '../../../agent/cli/quickstart/pod-requests.ts';
 import { bytes, milliCpu } from '../../../agent/model/quantity.ts';
+import { isHostName } from '../../../agent/network/plan-link.ts';
 import { callUnary, connectUnix } from '../../../lib/grpc-client.ts';
 import { Admin, ListAddressesRequestSchema } from '../../../proto/gen/holdfast/admin/v1/admin_pb.ts';
 import { RuntimeService, StatusRequestSchema } from '../../../proto/gen/wire/cri/v1/cri_pb.ts';
+import type { TestNamespace } from '../../support/network-namespaces.ts';
 import { PATIENCE_MS, settles, startNode, type TestNode, until } from '../lifecycle/harness.ts';
 import { ensureRunning, ensureSandbox, somePod } from '../lifecycle/pods.ts';
 
@@ -23,6 +25,8 @@ const OTHER_PLUGINS = '/usr/lib/cni';
 
 export interface NetworkNode extends TestNode {
   readonly bridge: string;
+  /** Where it is not this machine's network. */
+  readonly namespace?: TestNamespace;
 }
 
 export interface NetworkNodeOptions {
@@ -31,6 +35,10 @@ export interface NetworkNodeOptions {
   /** Of the plugin in the network's configuration, beside its type. */
   readonly plugin?: Readonly<Record<string, unknown>>;
   readonly pods?: readonly PodDescription[];
+  /** The network of the host. Default: this machine's. */
+  readonly namespace?: TestNamespace;
+  /** Of the agent's configuration, beside the network, by top-level key. */
+  readonly config?: Readonly<Record<string, unknown>>;
 }
 
 async function hasNetwork(socketPath: string): Promise<boolean> {
@@ -45,11 +53,21 @@ async function hasNetwork(socketPath: string): Promise<boolean> {
 }
 
 /** Tells the runtime of the network once the agent serves it; resolves when the runtime has read it. */
-export async function startNetworkNode(t: Test, { network, plugin, pods }: NetworkNodeOptions): Promise<NetworkNode> {
+export async function startNetworkNode(
+  t: Test,
+  { network, plugin, pods, namespace, config }: NetworkNodeOptions,
+): Promise<NetworkNode> {
   const bridge = `hfnet${process.pid}`;
-  const node = await startNode(t, { config: { network }, ...(pods && { pods }) });
+  const node = await startNode(t, {
+    config: { network, ...config },
+    ...(pods && { pods }),
+    ...(namespace && { networkNamespace: namespace.path }),
+  });
   const { directory } = node.containerd;
-  t.teardown(() => execute('ip', ['link', 'delete', bridge]).catch(() => t.comment(`no bridge ${bridge} to delete`)));
+  // That of a namespace goes with it.
+  if (namespace === undefined) {
+    t.teardown(() => execute('ip', ['link', 'delete', bridge]).catch(() => t.comment(`no bridge ${bridge} to delete`)));
+  }
   await mkdir(join(directory, 'cni', 'bin'), { recursive: true });
   await mkdir(join(directory, 'cni', 'net.d'), { recursive: true });
   // The runtime itself wants `loopback`; `portmap` and the others are for chains.
@@ -63,7 +81,7 @@ export async function startNetworkNode(t: Test, { network, plugin, pods }: Netwo
   const list = { cniVersion: '1.0.0', name: 'pods', plugins: [{ type: 'holdfast', bridge, ...plugin }] };
   await writeFile(join(directory, 'cni', 'net.d', '10-holdfast.conflist'), JSON.stringify(list));
   await until('the runtime to have read its network', () => hasNetwork(node.containerd.socketPath));
-  return { ...node, bridge };
+  return { ...node, bridge, ...(namespace && { namespace }) };
 }
 
 /** A pod on the pods' network. */
@@ -137,9 +155,11 @@ async function heldAddresses({ agentSocket }: NetworkNode): Promise<readonly str
 }
 
 /** The host's ends of pods' interfaces. */
-async function hostEnds({ bridge }: NetworkNode): Promise<readonly string[]> {
-  const { stdout } = await execute('ip', ['-json', 'link', 'show', 'master', bridge]);
-  return (JSON.parse(stdout) as readonly { ifname: string }[]).map(({ ifname }) => ifname);
+async function hostEnds({ bridge, namespace }: NetworkNode): Promise<readonly string[]> {
+  const inside = namespace === undefined ? [] : ['-n', namespace.name];
+  const { stdout } = await execute('ip', [...inside, '-json', 'link', 'show', 'master', bridge]);
+  const ports = (JSON.parse(stdout) as readonly { ifname: string }[]).map(({ ifname }) => ifname);
+  return ports.filter(isHostName);
 }
 
 /** Whether kernel, store and runtime tell the same: these pods have addresses, and nobody else has anything. */
