@@ -93,3 +93,8 @@ export const listenAddress = unit<ListenAddress | 'off'>(
   parseListenAddress,
   formatListenAddress,
 );
+
+/** Where a member of etcd takes its clients' calls. */
+export const etcdEndpoint = z.string().regex(/^https?:\/\/(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):\d{1,5}\/?$/, {
+  error: 'must be like "https://192.0.2.1:2379"',
+});

@@ -2,6 +2,7 @@
 import { poolProblems } from './pool-problems.ts';
 import type { AgentConfig } from './schema.ts';
 import type { ConfigProblem, Position } from './source.ts';
+import { storeProblems } from './store-problems.ts';
 
 /** @param origins - where each key that was set is, by its path with dots */
 export function findConflicts(config: AgentConfig, origins: ReadonlyMap<string, Position>): readonly ConfigProblem[] {
@@ -20,5 +21,5 @@ function findGivingUpConflicts(config: AgentConfig, origins: ReadonlyMap<string,
 function findPoolConflicts({ network }: AgentConfig, origins: ReadonlyMap<string, Position>): readonly ConfigProblem[] {
   const at = [...origins].find(([key]) => key === 'network' || key.startsWith('network.'))?.[1];
   if (at === undefined) return [];
-  return poolProblems(network).map((message) => ({ ...at, message }));
+  return [...poolProblems(network), ...storeProblems(network.store)].map((message) => ({ ...at, message }));
 }

@@ -8,6 +8,7 @@ import {
   cpuList,
   cron,
   duration,
+  etcdEndpoint,
   listenAddress,
   quantity,
   subnet,
@@ -49,6 +50,22 @@ const pool = z.strictObject({
 const namespacePolicy = z.strictObject({
   defaults: policyDefaults.prefault({}),
   deny: z.array(z.enum(['reuse', 'exclusive', 'required'])).default([]),
+});
+
+/** Several hosts that have their pools in common. */
+const etcdStore = z.strictObject({
+  endpoints: z.array(etcdEndpoint).min(1).max(16),
+  /** Of all keys; another one is another world. */
+  prefix: z
+    .string()
+    .regex(/^\/(?:[A-Za-z0-9._-]{1,63}\/){1,8}$/, { error: 'must be a path such as "/holdfast/"' })
+    .default('/holdfast/'),
+  /** Absent: only for endpoints with http. */
+  tls: z.strictObject({ ca: absolutePath, certificate: absolutePath, key: absolutePath }).optional(),
+  /** How long a host may be without etcd before the addresses of pods with `ip: keep` go down. */
+  leaseTtl: duration.prefault('30s'),
+  /** How long others wait before they take over what such a host held. */
+  fencingDelay: duration.prefault('10s'),
 });
 
 const poolName = z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, { error: 'is not a name for a pool' });
@@ -155,6 +172,12 @@ export const agentConfigSchema = z.strictObject({
     .prefault({}),
   network: z
     .strictObject({
+      /** Where it is on record who has which address: on this host alone, or where others have it, too. */
+      store: z
+        .union([z.literal('embedded'), z.strictObject({ etcd: etcdStore })], {
+          error: 'must be "embedded" or {etcd: {endpoints: […]}}',
+        })
+        .default('embedded'),
       /** By name; networks of CNI name theirs. Empty: the CNI plugin is not served. */
       pools: z.record(poolName, pool).default({}),
       /** Absent: the only pool there is. */

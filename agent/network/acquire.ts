@@ -2,57 +2,36 @@
 // none, durable before anybody is told.
 import { HoldfastError } from '../../lib/errors.ts';
 import { type Address, parseAddress } from '../model/address.ts';
-import type { PodReference } from '../model/pod.ts';
 import type { AttachmentId } from './cni/request.ts';
 import { leaveToOthers, likelyKeys, takeFree } from './free-places.ts';
 import type { Handover, LeaseContext } from './lease-context.ts';
-import { pickEntry, withoutEntry } from './plan-reserve.ts';
-import { familiesOf, isUsable, type Pool, type PoolSubnet, subnetOf } from './pool.ts';
-import {
-  type AddressRecord,
-  type AttachmentRecord,
-  addressKey,
-  attachmentKey,
-  expiryKey,
-  keptKey,
-  type Owner,
-  type RecordKey,
-  reserveKey,
-} from './records.ts';
+import { familiesOf, type PoolSubnet, subnetOf } from './pool.ts';
+import { type AttachmentRecord, addressKey, attachmentKey, keptKey, type RecordKey, reserveKey } from './records.ts';
+import { type AcquireRequest, isHeldBy, type Obstacle, reuse } from './reuse.ts';
 import { inTurn, type Transaction } from './transaction.ts';
-
-export interface AcquireRequest {
-  readonly id: AttachmentId;
-  readonly pool: Pool;
-  readonly owner: Owner;
-  readonly mode: AttachmentRecord['mode'];
-  readonly netns: string;
-  /** Attachments of this host whose interfaces speak no more: what they hold may be taken over. */
-  readonly silenced: readonly AttachmentId[];
-}
 
 export interface Grant {
   readonly address: Address;
   readonly subnet: PoolSubnet;
 }
 
-export type Acquired =
-  /** `isNew`: by this call; else the sandbox had them already, and its interface may be speaking with them. */
-  | { readonly kind: 'granted'; readonly grants: readonly Grant[]; readonly isNew: boolean }
-  /** The pod's address is still on an earlier sandbox's interface, which has to be silenced first. */
-  | { readonly kind: 'silence'; readonly holder: AttachmentId };
-
-/** An address that is not free and may be granted to this pod all the same. */
-interface Reused {
-  readonly address: Address;
-  readonly record: AddressRecord;
-  readonly event: Handover['event'];
-  readonly detail: string;
+export interface Granted {
+  readonly kind: 'granted';
+  readonly grants: readonly Grant[];
+  /** What is on record for the sandbox now. */
+  readonly record: AttachmentRecord;
+  /** By this call; else the sandbox had them already, and its interface may be speaking with them. */
+  readonly isNew: boolean;
+  /** Not surely those that this pod had on this host before: somebody outside may have taken them since. */
+  readonly isChanged: boolean;
+  /** Perhaps from another host: neighbours may look for them there. */
+  readonly isMoved: boolean;
 }
 
+export type Acquired = Granted | Obstacle;
+
 /**
- * @throws HoldfastError NO_ROOM when the pool has no free address; UNAVAILABLE when another host holds the pod's address,
- *   or when the store cannot be asked
+ * @throws HoldfastError NO_ROOM when the pool has no free address; UNAVAILABLE when the store cannot be asked
  */
 export async function acquire(context: LeaseContext, request: AcquireRequest, signal: AbortSignal): Promise<Acquired> {
   let isAgain = false;
@@ -120,14 +99,17 @@ async function grant(
       ...(owner.app && { app: owner.app }),
     });
   }
-  transaction.put(own, { pool: pool.name, addresses, owner, mode, netns, since: now });
+  const record = { pool: pool.name, addresses, owner, mode, netns, since: now };
+  transaction.put(own, record);
   if (owner.ip === 'keep' && owner.pod !== undefined) {
     transaction.put(keptKey(owner.pod, id.network, id.ifname), {
       pool: pool.name,
       addresses: addresses.map(({ address }) => address),
     });
   }
-  return { acquired: { kind: 'granted', grants, isNew: true }, handovers };
+  const isMoved = reused.some(({ record: { state } }) => state.host !== context.host);
+  const isChanged = isMoved || owner.ip !== 'keep' || reused.length < grants.length;
+  return { acquired: { kind: 'granted', grants, record, isNew: true, isChanged, isMoved }, handovers };
 }
 
 /** What is read in any case, by what the pod asks for: in one call with the rest. */
@@ -142,8 +124,9 @@ function grantedBefore(
   { host, pools }: LeaseContext,
   transaction: Transaction,
   id: AttachmentId,
-  { pool: name, addresses }: AttachmentRecord,
+  record: AttachmentRecord,
 ): Acquired {
+  const { pool: name, addresses } = record;
   const pool = pools.get(name);
   const grants = addresses.map(({ address, generation }) => {
     if (!isHeldBy(transaction.get(addressKey(name, address)), host, id, generation)) {
@@ -158,113 +141,5 @@ function grantedBefore(
     }
     return { address, subnet };
   });
-  return { kind: 'granted', grants, isNew: false };
+  return { kind: 'granted', grants, record, isNew: false, isChanged: true, isMoved: true };
 }
-
-async function reuse(
-  context: LeaseContext,
-  transaction: Transaction,
-  request: AcquireRequest,
-  signal: AbortSignal,
-): Promise<readonly Reused[] | Extract<Acquired, { kind: 'silence' }>> {
-  const { owner } = request;
-  if (owner.ip === 'keep' && owner.pod !== undefined) return await reuseKept(context, transaction, request, signal);
-  if (owner.ip === 'app' && owner.app !== undefined) return await reuseReserved(context, transaction, request, signal);
-  return [];
-}
-
-const usableIn =
-  (pool: Pool) =>
-  (address: Address): boolean => {
-    const parsed = parseAddress(address);
-    const subnet = subnetOf(pool, parsed);
-    return subnet !== undefined && isUsable(subnet, parsed);
-  };
-
-async function reuseKept(
-  context: LeaseContext,
-  transaction: Transaction,
-  { id, pool, owner, silenced }: AcquireRequest,
-  signal: AbortSignal,
-): Promise<readonly Reused[] | Extract<Acquired, { kind: 'silence' }>> {
-  if (owner.pod === undefined) return [];
-  const key = keptKey(owner.pod, id.network, id.ifname);
-  await transaction.load([key], signal);
-  const kept = transaction.get(key);
-  if (kept === undefined || kept.pool !== pool.name) return [];
-  const usable = kept.addresses.filter(usableIn(pool));
-  await transaction.load(
-    usable.map((address) => addressKey(pool.name, address)),
-    signal,
-  );
-  const reused: Reused[] = [];
-  for (const address of usable) {
-    const record = transaction.get(addressKey(pool.name, address));
-    if (record === undefined) continue;
-    const { state } = record;
-    if (state.kind === 'kept' && isSamePod(state.pod, owner.pod)) {
-      transaction.delete(expiryKey(state.host, state.until, pool.name, address));
-      reused.push({ address, record, event: 'granted', detail: 'it was kept for the pod' });
-    } else if (state.kind === 'held' && state.owner.pod !== undefined && isSamePod(state.owner.pod, owner.pod)) {
-      const { network, containerId, ifname } = state;
-      const holder: AttachmentId = { network, containerId, ifname };
-      if (state.host !== context.host) {
-        throw new HoldfastError(
-          'UNAVAILABLE',
-          `${address} of ${owner.pod.namespace}/${owner.pod.name} is still held on host ${state.host}, which has not given it back; it is tried again`,
-        );
-      }
-      if (!silenced.some((each) => isSameAttachment(each, holder))) return { kind: 'silence', holder };
-      reused.push({ address, record, event: 'taken-over', detail: `from the pod's earlier sandbox ${containerId}` });
-    }
-  }
-  return reused;
-}
-
-async function reuseReserved(
-  context: LeaseContext,
-  transaction: Transaction,
-  { pool, owner }: AcquireRequest,
-  signal: AbortSignal,
-): Promise<readonly Reused[]> {
-  const { app } = owner;
-  if (app === undefined) return [];
-  const key = reserveKey(app, pool.name);
-  await transaction.load([key], signal);
-  const reserve = transaction.get(key);
-  const entry = reserve && pickEntry(reserve, context.host, usableIn(pool));
-  if (reserve === undefined || entry === undefined) return [];
-  const rest = withoutEntry(reserve, entry);
-  if (rest.entries.length === 0) transaction.delete(key);
-  else transaction.put(key, rest);
-  await transaction.load(
-    entry.addresses.map((address) => addressKey(pool.name, address)),
-    signal,
-  );
-  const reused: Reused[] = [];
-  for (const address of entry.addresses) {
-    const record = transaction.get(addressKey(pool.name, address));
-    if (record?.state.kind !== 'reserved') continue;
-    if (record.state.app.namespace !== app.namespace || record.state.app.name !== app.name) continue;
-    transaction.delete(expiryKey(record.state.host, record.state.until, pool.name, address));
-    reused.push({ address, record, event: 'granted', detail: `it was in the reserve of ${app.namespace}/${app.name}` });
-  }
-  return reused;
-}
-
-const isSamePod = (one: PodReference, other: PodReference): boolean =>
-  one.namespace === other.namespace && one.name === other.name;
-
-/** Whether the address is still that attachment's: nobody has taken it over, nor was it given back. */
-export function isHeldBy(
-  record: AddressRecord | undefined,
-  host: string,
-  id: AttachmentId,
-  generation: number,
-): record is AddressRecord & { readonly state: Extract<AddressRecord['state'], { kind: 'held' }> } {
-  if (record?.state.kind !== 'held' || record.generation !== generation) return false;
-  return record.state.host === host && isSameAttachment(record.state, id);
-}
-
-export const isSameAttachment = (one: AttachmentId, other: AttachmentId): boolean =>
-  one.network === other.network && one.containerId === other.containerId && one.ifname === other.ifname;

@@ -1,10 +1,8 @@
-// Joins sandboxes to the network and takes them off again: addresses first, then interfaces; silence first, then
-// addresses. What a runtime asks through CNI is answered here.
-import type { Logger } from 'pino';
+// Answers what a runtime asks through CNI: sandboxes are joined to the network, taken off again, looked at and collected.
 import { describeError, HoldfastError } from '../../lib/errors.ts';
 import { KeyedMutex } from '../../lib/keyed-mutex.ts';
 import type { PodLinks } from '../host/network/pod-links.ts';
-import { acquire, type Grant } from './acquire.ts';
+import type { Locked } from './attachment-locks.ts';
 import type {
   AddRequest,
   Attached,
@@ -15,43 +13,32 @@ import type {
   GcRequest,
   StatusRequest,
 } from './cni/request.ts';
+import type { Custody } from './custody.ts';
 import { hasRoom } from './free-places.ts';
 import type { LeaseContext } from './lease-context.ts';
 import { findAttachment, listAttachments } from './list-attachments.ts';
+import { obtain } from './obtain.ts';
 import type { Owners } from './owners.ts';
-import { describeGrants, hostNameOf, planLink, planRouting } from './plan-link.ts';
+import { describeGrants, planLink, planRouting } from './plan-link.ts';
 import { familiesOf, type Pool } from './pool.ts';
-import type { Owner } from './records.ts';
-import { release } from './release.ts';
-
-/** What has to be undone or finished is, whether or not the caller still waits. */
-const CLEAN_UP_MS = 30_000;
-/** A pod's address may have been on so many sandboxes of this host that nobody took off. */
-const MOST_SILENCED = 8;
-
-interface Granted {
-  readonly grants: readonly [Grant, ...Grant[]];
-  /** Whether it was this call that they were granted to. */
-  readonly isNew: boolean;
-}
+import type { SandboxInterfaces } from './sandbox-interfaces.ts';
 
 export interface AttachmentsParts {
   readonly leases: LeaseContext;
   readonly links: PodLinks;
   readonly owners: Owners;
+  /** undefined: no other host could take over anything. */
+  readonly custody: Custody | undefined;
+  readonly interfaces: SandboxInterfaces;
+  readonly locked: Locked;
   /** The pool of networks that name none. */
   readonly defaultPool: string | undefined;
-  readonly logger: Logger;
-  /** For crash tests. */
-  readonly reach: (point: string) => Promise<void>;
 }
 
 export class Attachments implements CniHandler {
   readonly #parts: AttachmentsParts;
-  readonly #locks = new KeyedMutex();
-  /** Of pods that keep their addresses; taken before those above. */
+  /** Of pods that keep their addresses; taken before those of sandboxes. */
   readonly #podLocks = new KeyedMutex();
-  readonly #removing = new Set<Promise<void>>();
   #isOpen = false;
 
   constructor(parts: AttachmentsParts) {
@@ -61,6 +48,10 @@ export class Attachments implements CniHandler {
   /** Addresses that pods have without a record are known from now on: others may be granted. */
   open(): void {
     this.#isOpen = true;
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
   }
 
   async add(request: AddRequest, signal: AbortSignal): Promise<Attached> {
@@ -74,12 +65,14 @@ export class Attachments implements CniHandler {
     const pool = this.#poolOf(config.pool);
     const owner = this.#parts.owners.ownerOf(pod);
     const join = (): Promise<Attached> =>
-      this.#locked(
+      this.#parts.locked(
         id,
         async () => {
-          const granted = await this.#acquire(request, pool, owner, signal);
-          const attached = await this.#join(request, pool, granted, signal);
-          if (signal.aborted && granted.isNew) await this.#takeOff(id);
+          const { netns } = request;
+          const { mode } = request.config.dataPlane;
+          const granted = await obtain(this.#parts, { id, pool, owner, mode, netns }, signal);
+          const attached = await this.#parts.interfaces.join(request, pool, granted, signal);
+          if (signal.aborted && granted.isNew) await this.#parts.interfaces.takeOff(id);
           // Nobody waits for the answer any more: nobody would know that there is something to take off.
           signal.throwIfAborted();
           return attached;
@@ -106,11 +99,11 @@ export class Attachments implements CniHandler {
    * @returns whether it was
    */
   async detachIf(isRight: () => Promise<boolean>, id: AttachmentId, signal: AbortSignal): Promise<boolean> {
-    return await this.#locked(
+    return await this.#parts.locked(
       id,
       async () => {
         if (!(await isRight())) return false;
-        await this.#takeOff(id);
+        await this.#parts.interfaces.takeOff(id);
         return true;
       },
       signal,
@@ -169,101 +162,8 @@ export class Attachments implements CniHandler {
   }
 
   /** Resolves when no interface is being removed any more. */
-  async settled(): Promise<void> {
-    await Promise.all(this.#removing);
-  }
-
-  async #acquire({ id, netns, config }: AddRequest, pool: Pool, owner: Owner, signal: AbortSignal): Promise<Granted> {
-    const { leases, links } = this.#parts;
-    const silenced: AttachmentId[] = [];
-    for (;;) {
-      const { mode } = config.dataPlane;
-      const acquired = await acquire(leases, { id, pool, owner, mode, netns, silenced }, signal);
-      if (acquired.kind === 'granted') {
-        const [first, ...others] = acquired.grants;
-        if (first === undefined) throw new HoldfastError('INVALID_CONFIG', `pool ${pool.name} has no subnet`);
-        return { grants: [first, ...others], isNew: acquired.isNew };
-      }
-      const { holder } = acquired;
-      const held = await findAttachment(leases, holder, signal);
-      if (held?.mode === 'ipam' || silenced.length >= MOST_SILENCED) {
-        throw new HoldfastError(
-          'UNAVAILABLE',
-          `the pod's address is still on its earlier sandbox ${holder.containerId}, whose interface is another plugin's; it is free when that sandbox is taken off the network`,
-        );
-      }
-      await links.quiesce(hostNameOf(holder), signal);
-      silenced.push(holder);
-    }
-  }
-
-  async #join(
-    { id, netns, config }: AddRequest,
-    pool: Pool,
-    { grants, isNew }: Granted,
-    signal: AbortSignal,
-  ): Promise<Attached> {
-    const { dataPlane } = config;
-    await this.#parts.reach('network.add.granted');
-    const routing = planRouting(config, pool.routes);
-    const answer = {
-      ...describeGrants(dataPlane.mode, grants, routing),
-      ...(config.dns === undefined ? {} : { dns: config.dns }),
-    };
-    if (dataPlane.mode === 'ipam') {
-      // Whoever made the interface would give the addresses back when it fails over the one that is there.
-      if (!isNew)
-        throw new HoldfastError(
-          'PRECONDITION',
-          `sandbox ${id.containerId} has addresses for ${id.ifname} already; DEL comes before another ADD`,
-        );
-      return { interfaces: [], ...answer };
-    }
-    try {
-      const link = await this.#parts.links.attach(netns, planLink(id, dataPlane, grants, routing), signal);
-      const { mtu } = link;
-      await this.#parts.reach('network.add.joined');
-      return {
-        interfaces: [
-          { name: link.hostName, mac: link.hostMac, mtu },
-          { name: id.ifname, mac: link.mac, mtu, sandbox: netns },
-        ],
-        ...answer,
-      };
-    } catch (error) {
-      // What an earlier ADD was granted is on an interface that speaks: it is given back by DEL alone.
-      if (!isNew) throw error;
-      await this.#takeOff(id).catch((undoError: unknown) =>
-        this.#parts.logger.warn(
-          { containerId: id.containerId, error: describeError(undoError) },
-          'addresses of a sandbox that could not be joined are given back later',
-        ),
-      );
-      throw error;
-    }
-  }
-
-  /** Once it is begun, a caller that gives up must not leave the address on an interface that speaks. */
-  async #takeOff(id: AttachmentId): Promise<void> {
-    const { leases, links, reach } = this.#parts;
-    const cleanUp = AbortSignal.timeout(CLEAN_UP_MS);
-    const hostName = hostNameOf(id);
-    await links.quiesce(hostName, cleanUp);
-    await reach('network.del.silenced');
-    await release(leases, id, cleanUp);
-    await reach('network.del.released');
-    this.#removeLater(hostName);
-  }
-
-  #removeLater(hostName: string): void {
-    const { links, logger } = this.#parts;
-    const removing = links
-      .remove(hostName, AbortSignal.timeout(CLEAN_UP_MS))
-      .catch((error: unknown) =>
-        logger.warn({ hostName, error: describeError(error) }, "an interface that is nobody's is removed later"),
-      );
-    this.#removing.add(removing);
-    void removing.finally(() => this.#removing.delete(removing));
+  settled(): Promise<void> {
+    return this.#parts.interfaces.settled();
   }
 
   #poolOf(name = this.#parts.defaultPool): Pool {
@@ -277,13 +177,5 @@ export class Attachments implements CniHandler {
         ? `the network names no pool, and the configuration of Holdfast has no network.defaultPool; its pools: ${known}`
         : `there is no pool "${name}" in the configuration of Holdfast; its pools: ${known}`,
     );
-  }
-
-  #locked<Result>(
-    { containerId, ifname }: AttachmentId,
-    work: () => Promise<Result>,
-    signal: AbortSignal,
-  ): Promise<Result> {
-    return this.#locks.run(`${containerId}/${ifname}`, work, signal);
   }
 }

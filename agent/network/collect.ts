@@ -1,24 +1,27 @@
 // Collects on a schedule what nobody takes back: attachments of sandboxes that are gone, interfaces that belong to no
 // attachment, and addresses whose time is over.
 import type { Logger } from 'pino';
-import { describeError, HoldfastError } from '../../lib/errors.ts';
+import { describeError } from '../../lib/errors.ts';
 import type { NamespaceUse } from '../host/network/namespace-users.ts';
 import type { PodLinks } from '../host/network/pod-links.ts';
 import { sandboxId } from '../model/ids.ts';
 import type { ContainerRuntime } from '../runtime/runtime.ts';
-import { isSameAttachment } from './acquire.ts';
 import type { Attachments } from './attachments.ts';
+import { attemptAll } from './attempt-all.ts';
 import { expire } from './expire.ts';
 import { findLeaks, inQuestion, isAbandoned, type Presence, Suspects } from './leaks.ts';
 import type { LeaseContext } from './lease-context.ts';
 import { type ListedAttachment, listAttachments } from './list-attachments.ts';
 import { HOST_PREFIX, hostNameOf, isHostName } from './plan-link.ts';
 import { quarantine } from './quarantine.ts';
+import { isSameAttachment } from './reuse.ts';
 
 export interface CollectorParts {
   readonly leases: LeaseContext;
   readonly links: PodLinks;
   readonly attachments: Attachments;
+  /** Host ends of sandboxes that the host itself knows, whatever the store says. */
+  readonly knownHostNames: () => readonly string[];
   readonly runtime: Pick<ContainerRuntime, 'listSandboxes' | 'sandboxStatus'>;
   readonly lookAtNamespaces: (paths: readonly string[]) => Promise<NamespaceUse>;
   readonly logger: Logger;
@@ -61,21 +64,11 @@ export class Collector {
    * @throws HoldfastError UNAVAILABLE with what could not be collected; it is tried at the next look
    */
   async collect(signal: AbortSignal): Promise<void> {
-    const failures: unknown[] = [];
-    const kinds = [() => this.#expire(signal), () => this.#endLeaks(signal), () => this.lookAtStrays(signal)];
-    for (const work of kinds) {
-      try {
-        await work();
-      } catch (error) {
-        signal.throwIfAborted();
-        failures.push(error);
-      }
-    }
-    if (failures.length === 0) return;
-    const [cause] = failures;
-    throw new HoldfastError('UNAVAILABLE', `not all could be collected: ${failures.map(describeError).join('; ')}`, {
-      cause,
-    });
+    await attemptAll(
+      [() => this.#expire(signal), () => this.#endLeaks(signal), () => this.lookAtStrays(signal)],
+      'collected',
+      signal,
+    );
   }
 
   async #expire(signal: AbortSignal): Promise<void> {
@@ -126,14 +119,16 @@ export class Collector {
    * and goes on, and nobody else gets its address.
    */
   async lookAtStrays(signal: AbortSignal): Promise<void> {
-    const { leases, links, logger, onCollected, monotonic } = this.#parts;
+    const { leases, links, knownHostNames, logger, onCollected, monotonic } = this.#parts;
     // Before the records: an interface that is made after this look is not judged by it.
     const present = (await links.list(HOST_PREFIX, signal)).filter(({ name }) => isHostName(name));
-    const known = new Set((await listAttachments(leases, signal)).map(({ id }) => hostNameOf(id)));
+    const onRecord = (await listAttachments(leases, signal)).map(({ id }) => hostNameOf(id));
+    const known = new Set([...onRecord, ...knownHostNames()]);
     const stray = present.filter(({ name }) => !known.has(name));
     for (const { name, addresses } of stray.filter(({ isUp }) => isUp)) {
       for (const address of addresses) {
-        if (!(await quarantine(leases, address, `interface ${name} has it`, QUARANTINE_MS, signal))) continue;
+        const inUse = { address, why: `interface ${name} has it`, forMs: QUARANTINE_MS };
+        if (!(await quarantine(leases, inUse, signal))) continue;
         logger.warn({ interface: name, address }, 'a pod has an address without a record; nobody else gets it');
       }
     }

@@ -10,7 +10,7 @@ import { inTurn, type Transaction } from './transaction.ts';
 /** So many at most in one go; the next look goes on. */
 const AT_ONCE = 64;
 
-interface Due {
+export interface Due {
   readonly key: StoreKey;
   readonly until: number;
   readonly pool: string;
@@ -23,14 +23,19 @@ function readDue(key: StoreKey): Due | undefined {
   return { key, until: Number.parseInt(until, 16), pool, address: address as Address };
 }
 
+/** The first of what the host looks after, in the order of the ends. */
+export async function listDue({ store }: LeaseContext, host: string, signal: AbortSignal): Promise<readonly Due[]> {
+  const listed = await store.list(FOLDERS.expiry(host), { limit: AT_ONCE }, signal);
+  return listed.map(({ key }) => readDue(key)).filter((each) => each !== undefined);
+}
+
 /**
  * Gives back what this host looks after and whose time is over. What cannot be ended does not keep the rest waiting.
  * @returns whether there may be more
  * @throws HoldfastError what kept the first of those back
  */
 export async function expire(context: LeaseContext, signal: AbortSignal): Promise<boolean> {
-  const listed = await context.store.list(FOLDERS.expiry(context.host), { limit: AT_ONCE }, signal);
-  const due = listed.map(({ key }) => readDue(key)).filter((each) => each !== undefined);
+  const due = await listDue(context, context.host, signal);
   const over = due.filter(({ until }) => until <= context.now());
   const failures: unknown[] = [];
   for (const each of over) {

@@ -11,16 +11,22 @@ import type { PodLinks } from '../host/network/pod-links.ts';
 import type { Feature } from '../lifecycle/feature.ts';
 import type { ContainerRuntime } from '../runtime/runtime.ts';
 import { type AuditLog, createNetworkAdmin, type NetworkAdmin } from './admin.ts';
+import { Announcements } from './announcements.ts';
+import { attachmentLocks } from './attachment-locks.ts';
 import { Attachments } from './attachments.ts';
+import { attemptAll } from './attempt-all.ts';
 import type { CniHandler } from './cni/request.ts';
 import { Collector } from './collect.ts';
+import { Custody } from './custody.ts';
 import type { LeaseContext, LeaseOptions } from './lease-context.ts';
 import type { LeaseStore } from './lease-store.ts';
 import { listAttachments } from './list-attachments.ts';
-import { countHandover, createNetworkMetrics } from './metrics.ts';
+import { countHandover, countTakenDown, createNetworkMetrics } from './metrics.ts';
 import { Owners } from './owners.ts';
 import { mayReleaseEarly, type OwnerRules } from './plan-owner.ts';
 import type { Pool } from './pool.ts';
+import { SandboxInterfaces } from './sandbox-interfaces.ts';
+import type { Sharing } from './sharing.ts';
 import { statusLines } from './status.ts';
 
 export interface NetworkOptions {
@@ -36,6 +42,8 @@ export interface NetworkOptions {
 
 export interface NetworkParts {
   readonly store: LeaseStore;
+  /** undefined: no other host uses the store. */
+  readonly sharing: Sharing | undefined;
   /** This host's name among those that share the store. */
   readonly host: string;
   readonly links: PodLinks;
@@ -67,6 +75,7 @@ export interface Network extends Feature {
 /** Builds the feature over its store; nothing is touched before somebody asks or `reconcile` looks. */
 export function createNetwork({
   store,
+  sharing,
   host,
   now,
   registry,
@@ -80,6 +89,7 @@ export function createNetwork({
   const leases: LeaseContext = {
     store,
     host,
+    otherHosts: sharing?.otherHosts,
     turns: new KeyedMutex(),
     pools: new Map(options.pools.map((pool) => [pool.name, pool] as const)),
     options: options.leases,
@@ -92,18 +102,41 @@ export function createNetwork({
     },
   };
   const owners = new Owners(options.owners);
+  const locked = attachmentLocks();
+  const announcements = new Announcements(links, logger);
+  const custody =
+    sharing &&
+    new Custody({
+      ...sharing,
+      leases,
+      links,
+      announcements,
+      logger,
+      locked,
+      monotonic,
+      onTakenDown: (interfaces, ms) => countTakenDown(metrics, interfaces, ms),
+    });
   const attachments = new Attachments({
     leases,
     links,
     owners,
+    custody,
+    interfaces: new SandboxInterfaces({
+      leases,
+      links,
+      custody,
+      announcements,
+      logger,
+      reach: async (point) => failpoint?.(point),
+    }),
+    locked,
     defaultPool: options.defaultPool,
-    logger,
-    reach: async (point) => failpoint?.(point),
   });
   const collector = new Collector({
     leases,
     links,
     attachments,
+    knownHostNames: () => custody?.hostNames() ?? [],
     runtime,
     lookAtNamespaces,
     logger,
@@ -121,6 +154,10 @@ export function createNetwork({
       masqueradeProblem = describeError(error);
       throw error;
     }
+  };
+  const open = async (signal: AbortSignal): Promise<void> => {
+    await collector.lookAtStrays(signal);
+    attachments.open();
   };
   return {
     name: 'network',
@@ -143,20 +180,28 @@ export function createNetwork({
       }
     },
     recover: async (signal) => {
-      await collector.lookAtStrays(signal);
-      attachments.open();
+      custody?.start();
+      // A store that is away does not keep the agent from its other work.
+      await open(signal).catch((error: unknown) => {
+        if (custody === undefined) throw error;
+        logger.warn({ error: describeError(error) }, 'no sandbox can be joined to the network yet; trying again');
+      });
       // Pods that are there go on without it, and the next look tries again.
       await masquerade(signal).catch((error: unknown) =>
         logger.warn({ error: describeError(error) }, 'pods cannot go out with the host’s address yet; trying again'),
       );
     },
     reconcile: async (signal) => {
-      await collector.collect(signal);
-      await masquerade(signal);
+      const look = (): Promise<void> => (attachments.isOpen ? collector.collect(signal) : open(signal));
+      await attemptAll([async () => custody?.settle(signal), look, () => masquerade(signal)], 'looked after', signal);
     },
-    status: () => statusLines(options.pools.length, collector.seen, masqueradeProblem),
+    status: () => statusLines(options.pools.length, collector.seen, masqueradeProblem, custody?.state),
     cni: attachments,
     admin: createNetworkAdmin(leases, options.defaultPool, audit),
-    close: () => attachments.settled(),
+    close: async () => {
+      await custody?.close();
+      await announcements.close();
+      await attachments.settled();
+    },
   };
 }

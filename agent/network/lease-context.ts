@@ -3,6 +3,7 @@ import type { KeyedMutex } from '../../lib/keyed-mutex.ts';
 import type { Address } from '../model/address.ts';
 import type { PodReference } from '../model/pod.ts';
 import type { LeaseStore } from './lease-store.ts';
+import type { OtherHosts } from './other-hosts.ts';
 import type { Pool } from './pool.ts';
 import type { AppKey } from './records.ts';
 
@@ -40,6 +41,8 @@ export interface LeaseContext {
   readonly store: LeaseStore;
   /** This host's name among those that share the store. */
   readonly host: string;
+  /** Those that share the store; undefined: nobody does. */
+  readonly otherHosts: OtherHosts | undefined;
   /** Of this host's changes; see `inTurn`. */
   readonly turns: KeyedMutex;
   /** By name. */

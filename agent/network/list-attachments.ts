@@ -1,12 +1,13 @@
 // What this host's sandboxes have, as it is on record.
 import { parseAddress } from '../model/address.ts';
-import { type Grant, isHeldBy } from './acquire.ts';
+import type { Grant } from './acquire.ts';
 import type { AttachmentId } from './cni/request.ts';
 import type { LeaseContext } from './lease-context.ts';
 import { keyParts } from './lease-store.ts';
 import { listAll } from './list-all.ts';
 import { type Pool, subnetOf } from './pool.ts';
 import { type AttachmentRecord, addressKey, attachmentKey, FOLDERS } from './records.ts';
+import { isHeldBy } from './reuse.ts';
 import { parseRecord } from './transaction.ts';
 
 export interface ListedAttachment {
@@ -61,4 +62,23 @@ export async function findAttachment(
     return subnet === undefined ? [] : [{ address, subnet }];
   });
   return { mode, grants, pool };
+}
+
+/** Whether the sandbox still has all of its addresses, as it is on record. */
+export async function holdsAll(
+  { store, host }: LeaseContext,
+  id: AttachmentId,
+  { pool, addresses }: AttachmentRecord,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const keys = addresses.map(({ address }) => addressKey(pool, address));
+  const records = await store.read(
+    keys.map(({ key }) => key),
+    signal,
+  );
+  return addresses.every(({ address, generation }) => {
+    const { key, schema } = addressKey(pool, address);
+    const text = records.get(key)?.value;
+    return isHeldBy(text === undefined ? undefined : parseRecord(key, schema, text), host, id, generation);
+  });
 }

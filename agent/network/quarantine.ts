@@ -1,21 +1,26 @@
 // Takes an address out of use that somebody has without a record of ours, until he has not had it for a while.
 import { formatSubnet, parseAddress } from '../model/address.ts';
+import { forget } from './expire.ts';
 import type { LeaseContext } from './lease-context.ts';
 import { isTaken, withTaken } from './plan-block.ts';
 import { placeOf, subnetOf } from './pool.ts';
 import { addressKey, blockKey, expiryKey } from './records.ts';
 import { inTurn } from './transaction.ts';
 
-/**
- * @param why - for people, such as which interface has it
- * @param forMs - milliseconds; prolonged by the next call once half of it is over
- * @returns whether it is news; false also for what is on record already, or in no pool
- */
+export interface InUse {
+  readonly address: string;
+  /** For people, such as which interface has it. */
+  readonly why: string;
+  /** Milliseconds; prolonged by the next call once half of it is over. */
+  readonly forMs: number;
+  /** Also what waits for a pod or an app, which then gets another one. */
+  readonly evenIfWaiting?: boolean;
+}
+
+/** @returns whether it is news; false also for what is on record already, or in no pool */
 export async function quarantine(
   context: LeaseContext,
-  text: string,
-  why: string,
-  forMs: number,
+  { address: text, why, forMs, evenIfWaiting = false }: InUse,
   signal: AbortSignal,
 ): Promise<boolean> {
   const parsed = parseAddress(text);
@@ -32,16 +37,21 @@ export async function quarantine(
     async (transaction) => {
       await transaction.load([own, place], signal);
       const there = transaction.get(own)?.state;
-      if (there !== undefined && there.kind !== 'quarantined') return false;
-      if (there !== undefined && there.until - context.now() > forMs / 2) return false;
-      if (there !== undefined) transaction.delete(expiryKey(there.host, there.until, pool.name, address));
-      const since = there?.since ?? context.now();
+      if (there?.kind === 'held') return false;
+      const isKnown = there?.kind === 'quarantined';
+      if (there !== undefined && !isKnown && !evenIfWaiting) return false;
+      if (isKnown && there.until - context.now() > forMs / 2) return false;
+      if (there !== undefined) {
+        await forget(transaction, pool.name, address, there, signal);
+        transaction.delete(expiryKey(there.host, there.until, pool.name, address));
+      }
+      const since = isKnown ? there.since : context.now();
       const state = { kind: 'quarantined', host: context.host, why, since, until } as const;
       transaction.put(own, { generation: 0, state });
       transaction.put(expiryKey(context.host, until, pool.name, address), {});
       const record = transaction.get(place);
       if (!isTaken(record, offset)) transaction.put(place, withTaken(record, offset, context.now()));
-      return there === undefined;
+      return !isKnown;
     },
     signal,
   );

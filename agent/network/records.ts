@@ -57,7 +57,7 @@ const addressSchema = z.object({
   ]),
 });
 
-const attachmentSchema = z.object({
+export const attachmentSchema = z.object({
   pool: z.string(),
   addresses: z.array(z.object({ address, generation: z.int() })),
   owner: ownerSchema,
@@ -88,6 +88,9 @@ const subnetSchema = z.object({
 });
 
 const nothingSchema = z.object({});
+
+/** There as long as the host has its lease; agent/cluster/etcd writes it. */
+const hostSchema = z.object({ identity: z.string(), machine: z.string() });
 
 export type AppKey = z.output<typeof appSchema>;
 export type Owner = z.output<typeof ownerSchema>;
@@ -125,6 +128,9 @@ export const FOLDERS = {
 
 export const addressKey = (pool: string, name: Address): RecordKey<AddressRecord> =>
   keyOf(addressSchema, FOLDERS.addresses, pool, name);
+
+/** Nothing is there for a host whose lease is over. */
+export const hostKey = (host: string): RecordKey<z.output<typeof hostSchema>> => keyOf(hostSchema, 'hosts', host);
 
 /** Below the host's folder: only the host that made it takes it apart. */
 export const attachmentKey = (

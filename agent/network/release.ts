@@ -2,7 +2,6 @@
 // still holds: a late release of an earlier grant frees nothing.
 import type { Address } from '../model/address.ts';
 import type { PodReference } from '../model/pod.ts';
-import { isHeldBy } from './acquire.ts';
 import { MAX_KEY_BYTES } from './check-request.ts';
 import type { AttachmentId } from './cni/request.ts';
 import { giveBack, returnKeys } from './free-places.ts';
@@ -19,6 +18,7 @@ import {
   type RecordKey,
   reserveKey,
 } from './records.ts';
+import { isHeldBy } from './reuse.ts';
 import { inTurn, type Transaction } from './transaction.ts';
 
 interface Held {
@@ -31,17 +31,29 @@ interface Held {
  * @throws HoldfastError UNAVAILABLE when the store cannot be asked
  */
 export async function release(context: LeaseContext, id: AttachmentId, signal: AbortSignal): Promise<void> {
-  const handovers = await inTurn(context, (transaction) => takeBack(context, transaction, id, signal), signal);
+  const handovers = await inTurn(
+    context,
+    (transaction) => takeBack(context, transaction, { host: context.host, id, detail: 'its sandbox went' }, signal),
+    signal,
+  );
   for (const handover of handovers) context.onHandover(handover);
 }
 
-async function takeBack(
+export interface Holder {
+  readonly host: string;
+  readonly id: AttachmentId;
+  /** Why it holds its addresses no longer. */
+  readonly detail: string;
+}
+
+/** What becomes of the addresses is looked after by this host. @returns what is to be told when it is durable */
+export async function takeBack(
   context: LeaseContext,
   transaction: Transaction,
-  id: AttachmentId,
+  { host, id, detail }: Holder,
   signal: AbortSignal,
 ): Promise<readonly Handover[]> {
-  const own = attachmentKey(context.host, id);
+  const own = attachmentKey(host, id);
   // ADD was refused for it: the names of host, sandbox and network are too long together.
   if (own.key.length > MAX_KEY_BYTES) return [];
   await transaction.load([own], signal);
@@ -55,14 +67,17 @@ async function takeBack(
   const held: Held[] = [];
   for (const { address, generation } of addresses) {
     const record = transaction.get(addressKey(pool, address));
-    if (!isHeldBy(record, context.host, id, generation)) continue;
+    if (!isHeldBy(record, host, id, generation)) continue;
     held.push({ address, record: { generation, state: record.state } });
   }
   transaction.delete(own);
   if (held.length === 0) return [];
   const told = await settle(context, transaction, pool, owner, held, signal);
-  return told.map((handover) => ({ ...handover, containerId: id.containerId }));
+  return told.map((handover) => ({ detail, ...handover, containerId: id.containerId }));
 }
+
+/** Without a detail of its own it is the holder's. */
+type Settled = Omit<Handover, 'detail'> & Partial<Pick<Handover, 'detail'>>;
 
 /** What {@link settle} reads, in one call with the rest. */
 function settleKeys(
@@ -82,7 +97,7 @@ async function settle(
   owner: Owner,
   held: readonly Held[],
   signal: AbortSignal,
-): Promise<readonly Handover[]> {
+): Promise<readonly Settled[]> {
   const { ip, pod, app } = owner;
   if (ip === 'keep' && pod !== undefined) return keep(context, transaction, pool, owner, pod, held);
   if (ip === 'app' && app !== undefined) return await reserve(context, transaction, pool, app, held, signal);
@@ -92,7 +107,6 @@ async function settle(
     address,
     pool,
     event: 'freed',
-    detail: 'its sandbox went',
     ...(pod && { pod }),
   }));
 }
@@ -104,7 +118,7 @@ function keep(
   owner: Owner,
   pod: PodReference,
   held: readonly Held[],
-): readonly Handover[] {
+): readonly Settled[] {
   const since = now();
   const until = since + options.keepFor;
   for (const { address, record } of held) {
@@ -113,7 +127,7 @@ function keep(
     transaction.put(addressKey(pool, address), { generation: record.generation, state });
     transaction.put(expiryKey(host, until, pool, address), {});
   }
-  return held.map(({ address }) => ({ address, pool, event: 'kept', detail: 'its sandbox went', pod }));
+  return held.map(({ address }) => ({ address, pool, event: 'kept', pod }));
 }
 
 async function reserve(
@@ -123,7 +137,7 @@ async function reserve(
   app: AppKey,
   held: readonly Held[],
   signal: AbortSignal,
-): Promise<readonly Handover[]> {
+): Promise<readonly Settled[]> {
   const { host, now, options } = context;
   const since = now();
   const until = since + options.reserve.keepFor;
@@ -131,14 +145,14 @@ async function reserve(
   await transaction.load([key], signal);
   const entry = { addresses: held.map(({ address }) => address), host, since, until };
   const { record, evicted } = withEntry(transaction.get(key), entry, options.reserve.cap);
-  const handovers: Handover[] = [];
+  const handovers: Settled[] = [];
   const evictedNow = new Set(evicted.flatMap(({ addresses }) => addresses));
   for (const { address, record: former } of held) {
     if (evictedNow.has(address)) continue;
     const state = { kind: 'reserved', host, app, since, until } as const;
     transaction.put(addressKey(pool, address), { generation: former.generation, state });
     transaction.put(expiryKey(host, until, pool, address), {});
-    handovers.push({ address, pool, event: 'reserved', detail: 'its sandbox went', app });
+    handovers.push({ address, pool, event: 'reserved', app });
   }
   for (const { addresses, host: evictedHost, until: evictedUntil } of evicted) {
     for (const address of addresses) {

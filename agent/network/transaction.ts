@@ -48,11 +48,31 @@ export class Transaction {
     this.#written.set(key, undefined);
   }
 
-  /** @returns false when it has to be done again */
+  /** Nothing is to be written after all. */
+  discard(): void {
+    this.#written.clear();
+  }
+
+  /**
+   * @returns false when it has to be done again
+   * @throws UnclearOutcome, or what the store throws
+   */
   async commit(signal: AbortSignal): Promise<boolean> {
     if (this.#written.size === 0) return true;
     const expect = new Map([...this.#read].map(([key, entry]) => [key, entry?.version ?? ABSENT] as const));
-    return (await this.#store.commit({ expect, write: this.#written }, signal)) === 'done';
+    try {
+      return (await this.#store.commit({ expect, write: this.#written }, signal)) === 'done';
+    } catch (error) {
+      if (error instanceof HoldfastError && error.code === 'UNAVAILABLE') throw new UnclearOutcome(error);
+      throw error;
+    }
+  }
+}
+
+/** The store could not be asked when the change was to be made: it may have been made. */
+export class UnclearOutcome extends HoldfastError {
+  constructor(cause: unknown) {
+    super('UNAVAILABLE', 'it is not known whether the change of the addresses was made; try again', { cause });
   }
 }
 

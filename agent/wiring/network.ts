@@ -11,11 +11,11 @@ import { ensureMasquerade } from '../host/network/masquerade.ts';
 import { lookAtNamespaces } from '../host/network/namespace-users.ts';
 import { planMasquerade } from '../host/network/plan-masquerade.ts';
 import { formatSubnet } from '../model/address.ts';
-import { EmbeddedLeaseStore } from '../network/embedded-lease-store.ts';
 import { createNetwork, type Network, type NetworkOptions } from '../network/feature.ts';
 import { instanceOf } from '../network/instance.ts';
 import { type Pool, poolSubnet } from '../network/pool.ts';
 import { EventLog } from '../state/event-log.ts';
+import { openLeases } from './lease-store.ts';
 import type { WiringOptions } from './options.ts';
 import type { Outside } from './outside.ts';
 
@@ -80,7 +80,7 @@ function optionsOf({ network, policy }: AgentConfig): NetworkOptions {
 /** @returns undefined where the configuration has no pools */
 export async function buildNetwork(
   { config, logger }: WiringOptions,
-  { store, runtime, podSource }: Outside,
+  { store, tree, runtime, podSource }: Outside,
   metrics: MetricsRegistry,
 ): Promise<WiredNetwork | undefined> {
   const options = optionsOf(config);
@@ -90,10 +90,11 @@ export async function buildNetwork(
     onProblem: (error) => logger.warn({ error: describeError(error) }, 'audit of addresses'),
   });
   const failpoint = failpointFromEnvironment(process.env);
-  const leases = new EmbeddedLeaseStore(store);
   const links = await createPodLinks({ owner: await instanceOf(store) });
+  const leases = await openLeases({ config, logger }, { store, tree });
   const feature = createNetwork({
-    store: leases,
+    store: leases.store,
+    sharing: leases.sharing,
     host: config.nodeName,
     links,
     ensureMasquerade: masqueradeOf(config.network),

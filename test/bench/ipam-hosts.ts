@@ -102,6 +102,7 @@ export class BenchHost {
     this.leases = {
       store: this.store,
       host: name,
+      otherHosts: undefined,
       turns: new KeyedMutex(),
       pools: new Map([[pool.name, pool]]),
       // Without a cooldown, for the pool is no larger than the number of pods.

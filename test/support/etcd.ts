@@ -34,6 +34,8 @@ export interface EtcdCluster {
 
 export interface EtcdClusterOptions {
   readonly members: number;
+  /** Where clients reach them. Default: 127.0.0.1. */
+  readonly address?: string;
   /** Of all members; clients must have a certificate of the authority, too. */
   readonly tls?: KeyPair & { readonly ca: string };
 }
@@ -42,7 +44,10 @@ export interface EtcdClusterOptions {
 const UNSUPPORTED_ARCH = { arm64: 'arm64', arm: 'arm' } as Readonly<Record<string, string | undefined>>;
 
 /** Starts the members and waits until all are healthy; they end with the test, or with its process. */
-export async function startEtcd(t: Teardown, { members: count, tls }: EtcdClusterOptions): Promise<EtcdCluster> {
+export async function startEtcd(
+  t: Teardown,
+  { members: count, address = '127.0.0.1', tls }: EtcdClusterOptions,
+): Promise<EtcdCluster> {
   const folder = await makeMemoryFolder(t);
   const files = { cert: join(folder, 'server.crt'), key: join(folder, 'server.key'), ca: join(folder, 'ca.crt') };
   if (tls !== undefined) for (const name of ['cert', 'key', 'ca'] as const) await writeFile(files[name], tls[name]);
@@ -59,7 +64,7 @@ export async function startEtcd(t: Teardown, { members: count, tls }: EtcdCluste
   }
   const peerUrls = ports.map(({ peer }) => `http://127.0.0.1:${peer}`);
   const members = ports.map(({ client, metrics }, index): EtcdMember => {
-    const url = `${scheme}://127.0.0.1:${client}`;
+    const url = `${scheme}://${address}:${client}`;
     const metricsUrl = `http://127.0.0.1:${metrics}`;
     const program = boundProgram('etcd', {
       name: `etcd member m${index}`,

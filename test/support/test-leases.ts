@@ -3,6 +3,7 @@ import { parseRange, parseSubnet } from '../../agent/model/address.ts';
 import type { AttachmentId } from '../../agent/network/cni/request.ts';
 import type { Handover, LeaseContext, LeaseOptions } from '../../agent/network/lease-context.ts';
 import type { LeaseStore } from '../../agent/network/lease-store.ts';
+import type { OtherHosts } from '../../agent/network/other-hosts.ts';
 import { type Pool, type PoolSubnet, poolSubnet } from '../../agent/network/pool.ts';
 import { KeyedMutex } from '../../lib/keyed-mutex.ts';
 
@@ -29,17 +30,19 @@ export interface TestLeases extends LeaseContext {
 export interface TestLeasesOptions extends Partial<LeaseOptions> {
   readonly host?: string;
   readonly clock?: Clock;
+  readonly otherHosts?: OtherHosts;
 }
 
 export function testLeases(
   store: LeaseStore,
   pools: readonly Pool[],
-  { host = 'a', clock = { now: 1 }, ...options }: TestLeasesOptions = {},
+  { host = 'a', clock = { now: 1 }, otherHosts, ...options }: TestLeasesOptions = {},
 ): TestLeases {
   const told: Handover[] = [];
   return {
     store,
     host,
+    otherHosts,
     turns: new KeyedMutex(),
     pools: new Map(pools.map((pool) => [pool.name, pool] as const)),
     options: { ...OPTIONS, ...options },

@@ -95,6 +95,7 @@ const settings = z.object({
 const commonSettings = z.object({
   pool: orNull(poolName),
   defaultRoute: orNull(z.boolean()),
+  probe: orNull(z.boolean()),
   ipam: orNull(z.object({ type: orNull(z.string()), pool: orNull(poolName), defaultRoute: orNull(z.boolean()) })),
   dns: orNull(
     z.object({
@@ -164,10 +165,13 @@ function isIpamOnly(config: RawConfig, ipamType: string | undefined): boolean {
 /** @throws CniError 2 or 7 */
 export function parseNetwork(config: RawConfig): NetworkConfig {
   const name = parseNetworkName(config);
-  const { pool: own, ipam, dns, defaultRoute: ownRoute } = readWith(commonSettings, config);
+  const { pool: own, ipam, dns, defaultRoute: ownRoute, probe } = readWith(commonSettings, config);
   const dataPlane: DataPlane = isIpamOnly(config, ipam?.type) ? { mode: 'ipam' } : readDataPlane(config);
   if (own !== undefined && ipam?.pool !== undefined && own !== ipam.pool) {
     throw refuse(`pool is ${quote(own)} and ipam.pool ${quote(ipam.pool)}; set one of them`);
+  }
+  if (probe === true && dataPlane.mode !== 'bridge') {
+    throw refuse(`probe: true: only for mode "bridge"; elsewhere there is no link of ours to ask on`);
   }
   const pool = own ?? ipam?.pool;
   // Whoever says no in one place is heard.
@@ -178,6 +182,7 @@ export function parseNetwork(config: RawConfig): NetworkConfig {
     ...(pool === undefined ? {} : { pool }),
     ...(dns === undefined ? {} : { dns: present(dns) }),
     ...(hasDefaultRoute ? {} : { defaultRoute: false }),
+    ...(probe === undefined ? {} : { probe }),
   };
 }
 

@@ -34,6 +34,8 @@ export interface NetworkConfig {
   readonly dns?: Readonly<Record<string, unknown>>;
   /** Absent: true. false: the sandbox has its default route from another network. */
   readonly defaultRoute?: boolean;
+  /** Whether the link is asked for other users of an address before it is used; absent: when the bridge has an uplink. */
+  readonly probe?: boolean;
 }
 
 export interface AddRequest {

@@ -2,17 +2,16 @@
 // interfaces that speak.
 import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
-import { pino } from 'pino';
 import t from 'tap';
-import { Attachments } from '../../../agent/network/attachments.ts';
+import type { Attachments } from '../../../agent/network/attachments.ts';
 import type { AddRequest, Attached, DataPlane } from '../../../agent/network/cni/request.ts';
-import { Owners } from '../../../agent/network/owners.ts';
 import { hostNameOf } from '../../../agent/network/plan-link.ts';
 import type { Pool } from '../../../agent/network/pool.ts';
 import { inconsistencies } from '../../support/address-consistency.ts';
 import { type FakePodLinks, fakePodLinks } from '../../support/fake-pod-links.ts';
 import { memoryLeaseStore } from '../../support/memory-lease-store.ts';
 import { holdsAsync } from '../../support/properties.ts';
+import { testAttachments } from '../../support/test-attachments.ts';
 import { poolOf, sandboxOf, type TestLeases, testLeases } from '../../support/test-leases.ts';
 
 const SIGNAL = new AbortController().signal;
@@ -38,10 +37,7 @@ function start(
 ): Host {
   const links = before?.links ?? fakePodLinks();
   const leases = before?.leases ?? testLeases(memoryLeaseStore(), [pool]);
-  const owners = new Owners({ appLabel: 'app', defaultIp: 'none', byNamespace: new Map() });
-  const logger = pino({ level: 'silent' });
-  const attachments = new Attachments({ leases, links, owners, defaultPool: pool.name, logger, reach });
-  attachments.open();
+  const attachments = testAttachments({ leases, links, reach });
   return {
     attachments,
     links,

@@ -2,7 +2,6 @@
 import { pino } from 'pino';
 import t from 'tap';
 import { acquire } from '../../../agent/network/acquire.ts';
-import { Attachments } from '../../../agent/network/attachments.ts';
 import { Collector } from '../../../agent/network/collect.ts';
 import { Owners } from '../../../agent/network/owners.ts';
 import { hostNameOf } from '../../../agent/network/plan-link.ts';
@@ -13,6 +12,7 @@ import { inconsistencies } from '../../support/address-consistency.ts';
 import { fakePodLinks } from '../../support/fake-pod-links.ts';
 import { fakeSandbox } from '../../support/fake-runtime.ts';
 import { memoryLeaseStore } from '../../support/memory-lease-store.ts';
+import { testAttachments } from '../../support/test-attachments.ts';
 import { poolOf, sandboxOf, testLeases } from '../../support/test-leases.ts';
 
 const SIGNAL = new AbortController().signal;
@@ -26,20 +26,13 @@ function start() {
   const links = fakePodLinks();
   const logger = pino({ level: 'silent' });
   const owners = new Owners({ appLabel: 'app', defaultIp: 'none', byNamespace: new Map() });
-  const attachments = new Attachments({
-    leases,
-    links,
-    owners,
-    defaultPool: POOL.name,
-    logger,
-    reach: async () => undefined,
-  });
-  attachments.open();
+  const attachments = testAttachments({ leases, links, owners });
   const sandboxes = new Map<string, RuntimeSandbox>();
   const namespaces = { present: new Set<string>(), inhabited: new Set<string>() };
   const collected: string[] = [];
   const outage: { error?: Error; duringLook?: () => Promise<void> } = {};
   const collector = new Collector({
+    knownHostNames: () => [],
     leases,
     links,
     attachments,

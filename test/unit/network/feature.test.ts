@@ -37,6 +37,7 @@ function start(phase: PodPhase) {
   const links = fakePodLinks();
   const told: unknown[] = [];
   const network = createNetwork({
+    sharing: undefined,
     store: memoryLeaseStore(),
     host: 'a',
     links,

@@ -21,7 +21,7 @@ async function add(
   const id = sandboxOf(containerId);
   const request = { id, pool, owner, mode: 'bridge', netns: '/n', silenced: [] } as const;
   const acquired = await acquire(leases, request, SIGNAL);
-  if (acquired.kind === 'silence') throw new Error('nobody has it');
+  if (acquired.kind !== 'granted') throw new Error('nobody has it');
   return acquired.grants.map(({ address }) => address).join();
 }
 

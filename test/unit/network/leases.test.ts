@@ -54,6 +54,7 @@ async function add(
 ): Promise<readonly string[]> {
   const acquired: Acquired = await acquire(context, { id, pool, owner, mode: 'bridge', netns: '/n', silenced }, SIGNAL);
   if (acquired.kind === 'silence') return await add(context, id, owner, pool, [...silenced, acquired.holder]);
+  if (acquired.kind === 'elsewhere') throw new Error(`${acquired.address} is held on host ${acquired.host}`);
   return acquired.grants.map(({ address }) => address);
 }
 
@@ -121,7 +122,7 @@ t.test('keep: taken over from an earlier sandbox, whose late release then frees 
   await release(context, sandbox('old'), SIGNAL);
   await assertConsistent(t, store);
   t.not((await add(context, sandbox('other'), podOf('other', 'none')))[0], first[0]);
-  await t.rejects(add(host('b', store), sandbox('b'), owner), { code: 'UNAVAILABLE' }, 'another host waits');
+  await t.rejects(add(host('b', store), sandbox('b'), owner), { message: /held on host a/ }, 'another host waits');
 });
 
 t.test('app: the most recent of the reserve, the same host’s first, and nobody else’s', async (t) => {

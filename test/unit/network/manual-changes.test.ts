@@ -33,7 +33,7 @@ function start(options: TestLeasesOptions = {}) {
 async function add(leases: TestLeases, containerId: string, owner: Owner): Promise<readonly string[]> {
   const request = { id: sandboxOf(containerId), pool: POOL, owner, mode: 'bridge', netns: '/n', silenced: [] } as const;
   const acquired = await acquire(leases, request, SIGNAL);
-  return acquired.kind === 'silence' ? [] : acquired.grants.map(({ address }) => address);
+  return acquired.kind === 'granted' ? acquired.grants.map(({ address }) => address) : [];
 }
 
 t.test('what is reserved is the app’s and nobody else’s', async (t) => {

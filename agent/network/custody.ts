@@ -1,0 +1,308 @@
+// What this host may speak for among those that share a store: addresses that others could take over are taken down when its
+// lease is over, and go up again when the store says that they still are this host's. What happens while the store is away
+// is told to it later.
+import type { Logger } from 'pino';
+import { describeError, HoldfastError } from '../../lib/errors.ts';
+import type { LinkPlan, PodLinks } from '../host/network/pod-links.ts';
+import type { PodReference } from '../model/pod.ts';
+import type { Granted } from './acquire.ts';
+import type { Announcements } from './announcements.ts';
+import type { Locked } from './attachment-locks.ts';
+import { attemptAll } from './attempt-all.ts';
+import type { AttachmentId } from './cni/request.ts';
+import type { Holding, Holdings } from './holdings.ts';
+import type { HostSession } from './host-session.ts';
+import { type Inheritance, inherit } from './inherit.ts';
+import type { LeaseContext } from './lease-context.ts';
+import { holdsAll } from './list-attachments.ts';
+import { hostNameOf } from './plan-link.ts';
+import { rebind } from './rebind.ts';
+import { reclaim } from './reclaim.ts';
+import type { AttachmentRecord, Owner } from './records.ts';
+import { release } from './release.ts';
+import { isSameAttachment } from './reuse.ts';
+import { UnclearOutcome } from './transaction.ts';
+
+/** How long a start waits for the lease before it takes the addresses down: less than the least fencing delay. */
+const START_GRACE_MS = 2000;
+const RETRY_MS = 500;
+const QUIESCE_MS = 10_000;
+
+export interface CustodyParts {
+  readonly leases: LeaseContext;
+  readonly links: PodLinks;
+  readonly session: HostSession;
+  readonly holdings: Holdings;
+  readonly logger: Logger;
+  readonly announcements: Announcements;
+  readonly locked: Locked;
+  /** Tells of interfaces that were taken down together, and after how many milliseconds the last was down. */
+  readonly onTakenDown: (interfaces: number, ms: number) => void;
+  /** Milliseconds on a clock that is never set. */
+  readonly monotonic: () => number;
+}
+
+/** Only the pod's next sandbox, wherever it is, can ask for what this one has. */
+const isMovable = (owner: Owner): boolean => owner.ip === 'keep';
+
+export interface CustodyState {
+  readonly hasLease: boolean;
+  /** Interfaces that are silent because there is no lease, or because the store has not said yet that there still is a right. */
+  readonly down: number;
+  /** Changes that the store has not been told. */
+  readonly untold: number;
+}
+
+export class Custody {
+  readonly #parts: CustodyParts;
+  readonly #ending = new AbortController();
+  readonly #down = new Set<string>();
+  #stopListening: () => void = () => {};
+  #grace: NodeJS.Timeout | undefined;
+  /** Ends the look at what is this host's still. */
+  #looking = new AbortController();
+  /** Whether that look has to be had, or had again. */
+  #isUncertain = true;
+  readonly #work = new Set<Promise<void>>();
+
+  constructor(parts: CustodyParts) {
+    this.#parts = parts;
+  }
+
+  /** From now on the interfaces follow the lease. */
+  start(): void {
+    const { session } = this.#parts;
+    this.#stopListening = session.onChange((state) => this.#follow(state));
+    if (session.isValid()) this.#follow('held');
+    else this.#grace = setTimeout(() => !session.isValid() && this.#follow('lost'), START_GRACE_MS);
+  }
+
+  /** The interfaces stay as they are: the pods go on without an agent. */
+  async close(): Promise<void> {
+    clearTimeout(this.#grace);
+    this.#stopListening();
+    this.#ending.abort(new HoldfastError('UNAVAILABLE', 'the agent is shutting down'));
+    this.#looking.abort(this.#ending.signal.reason);
+    await this.idle();
+  }
+
+  /** Resolves when all that the last changes of the lease brought about is done. */
+  async idle(): Promise<void> {
+    while (this.#work.size > 0) await Promise.all(this.#work);
+  }
+
+  get state(): CustodyState {
+    const { session, holdings } = this.#parts;
+    const untold = holdings.all().filter(({ leaving, from }) => leaving !== undefined || from !== undefined).length;
+    return { hasLease: session.isValid(), down: this.#down.size, untold };
+  }
+
+  /** Whether it is this host's, as far as the host itself knows. */
+  isKnown(id: AttachmentId): boolean {
+    return this.#parts.holdings.get(id) !== undefined;
+  }
+
+  /** Host ends that this host knows whose they are, without asking the store. */
+  hostNames(): readonly string[] {
+    return this.#parts.holdings.all().map(({ id }) => hostNameOf(id));
+  }
+
+  /** Before the interface is made. Durable when it resolves. */
+  async take(id: AttachmentId, record: AttachmentRecord, plan: LinkPlan | undefined): Promise<void> {
+    const from = this.#parts.holdings.get(id)?.from;
+    await this.#parts.holdings.put({ id, record, ...(plan && { plan }), ...(from && { from }) });
+  }
+
+  /**
+   * To be asked after the interface was made, too: the lease may have ended meanwhile, before there was anything to take down.
+   * @throws HoldfastError UNAVAILABLE when the address may not speak
+   */
+  requireLease(owner: Owner): void {
+    if (!isMovable(owner) || this.#parts.session.isValid()) return;
+    throw new HoldfastError(
+      'UNAVAILABLE',
+      "this host has no lease in etcd, and others may take over the pod's address; it is tried again",
+    );
+  }
+
+  /**
+   * What the pod's earlier sandboxes took over without the store is told to it before anybody asks it for the pod's addresses.
+   * @throws HoldfastError UNAVAILABLE
+   */
+  async settlePod(pod: PodReference, id: AttachmentId, signal: AbortSignal): Promise<void> {
+    const former = this.#parts.holdings.ofPod(pod, id);
+    if (former?.from === undefined || isSameAttachment(former.id, id)) return;
+    await this.#parts.locked(former.id, () => this.#tell(former.id, signal), signal);
+  }
+
+  /** What a pod that is restarted while the store is away had; see {@link inherit}. */
+  async inherit(request: Inheritance, signal: AbortSignal): Promise<Granted | undefined> {
+    // What this host has may have been somebody else's since it was looked at.
+    if (this.#isUncertain) return undefined;
+    const granted = await inherit(this.#parts, request, signal);
+    if (granted !== undefined) {
+      const { containerId } = request.id;
+      this.#parts.logger.warn(
+        { containerId, pod: request.owner.pod },
+        'etcd is away: the pod goes on with what it had',
+      );
+    }
+    return granted;
+  }
+
+  /** Gives back what the sandbox has, whose interface is silent; while the store is away that is only noted. */
+  async release(id: AttachmentId, signal: AbortSignal): Promise<void> {
+    const { holdings, logger } = this.#parts;
+    // Its pod's next sandbox has them already, and tells the store so.
+    if (holdings.heirOf(id) !== undefined) return;
+    try {
+      await this.#tellReleased(id, signal);
+    } catch (error) {
+      if (!(error instanceof HoldfastError) || error.code !== 'UNAVAILABLE') throw error;
+      // Of what this host does not know the store may know: then it is collected like that of any sandbox that is gone.
+      logger.warn({ ...id, error: describeError(error) }, 'the addresses of a sandbox are given back later');
+    }
+  }
+
+  /**
+   * Tells the store what it does not know yet, and looks whether what this host has is still its own, if that is in doubt.
+   * @throws HoldfastError UNAVAILABLE for what failed; the rest is done all the same
+   */
+  async settle(signal: AbortSignal): Promise<void> {
+    const { session } = this.#parts;
+    const look = async (): Promise<void> => {
+      if (!this.#isUncertain || !session.isValid()) return;
+      await this.#forAll((id) => this.#lookAt(id, signal), signal);
+      this.#isUncertain = false;
+    };
+    await attemptAll([() => this.#forAll((id) => this.#tell(id, signal), signal), look], 'settled', signal);
+  }
+
+  async #forAll(work: (id: AttachmentId) => Promise<void>, signal: AbortSignal): Promise<void> {
+    const { holdings, locked } = this.#parts;
+    const works = holdings.all().map(
+      ({ id }) =>
+        () =>
+          locked(id, () => work(id), signal),
+    );
+    await attemptAll(works, 'settled', signal);
+  }
+
+  async #tellReleased(id: AttachmentId, signal: AbortSignal): Promise<void> {
+    const { holdings, leases } = this.#parts;
+    const holding = holdings.get(id);
+    try {
+      if (holding?.from === undefined || (await rebind(leases, holding, signal)) !== undefined) {
+        await release(leases, id, signal);
+      }
+    } catch (error) {
+      const leaving = error instanceof UnclearOutcome || holding?.leaving === 'unclear' ? 'unclear' : 'untold';
+      if (holding !== undefined) await holdings.put({ ...holding, leaving });
+      throw error;
+    }
+    await holdings.remove(id);
+    this.#down.delete(hostNameOf(id));
+  }
+
+  async #tell(id: AttachmentId, signal: AbortSignal): Promise<void> {
+    const { holdings, leases } = this.#parts;
+    const holding = holdings.get(id);
+    if (holding === undefined) return;
+    if (holding.leaving !== undefined) return await this.#tellReleased(id, signal);
+    if (holding.from === undefined) return;
+    const record = await rebind(leases, holding, signal);
+    const { from: _, ...rest } = holding;
+    if (record === undefined) await this.#giveUp(holding, signal);
+    await holdings.put({ ...rest, record: record ?? rest.record });
+  }
+
+  #follow(state: 'held' | 'lost'): void {
+    const { session, logger } = this.#parts;
+    clearTimeout(this.#grace);
+    this.#looking.abort(new HoldfastError('UNAVAILABLE', 'the lease of this host has changed'));
+    this.#isUncertain = true;
+    if (state === 'lost') {
+      this.#inBackground(this.#takeDown());
+      return;
+    }
+    logger.info({ validForMs: Math.round(session.validForMs()) }, 'this host has its lease in etcd');
+    this.#looking = new AbortController();
+    const signal = AbortSignal.any([this.#looking.signal, this.#ending.signal]);
+    this.#inBackground(
+      this.settle(signal).catch((error: unknown) => {
+        if (!signal.aborted) logger.warn({ error: describeError(error) }, 'addresses are looked at again later');
+      }),
+    );
+  }
+
+  #inBackground(work: Promise<void>): void {
+    this.#work.add(work);
+    void work.finally(() => this.#work.delete(work));
+  }
+
+  async #takeDown(): Promise<void> {
+    const { session, holdings, logger, onTakenDown, monotonic } = this.#parts;
+    const began = monotonic();
+    let left = holdings.all().filter(({ plan, record }) => plan !== undefined && isMovable(record.owner));
+    const { length } = left;
+    while (left.length > 0 && !session.isValid() && !this.#ending.signal.aborted) {
+      const outcomes = await Promise.all(left.map((holding) => this.#silence(holding)));
+      left = left.filter((_, index) => outcomes[index] === false);
+      if (left.length > 0) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+    const ms = monotonic() - began;
+    onTakenDown(length - left.length, ms);
+    const message = 'this host has no lease in etcd: the addresses that others may take over are down';
+    logger.warn({ interfaces: length - left.length, ms: Math.round(ms) }, message);
+  }
+
+  /** @returns whether it is silent; never throws */
+  async #silence({ id }: Holding): Promise<boolean> {
+    const { links, logger } = this.#parts;
+    const hostName = hostNameOf(id);
+    try {
+      await links.quiesce(hostName, AbortSignal.timeout(QUIESCE_MS));
+    } catch (error) {
+      logger.error(
+        { hostName, error: describeError(error) },
+        'an address that others may take over cannot be taken down',
+      );
+      return false;
+    }
+    this.#down.add(hostName);
+    return true;
+  }
+
+  async #lookAt(id: AttachmentId, signal: AbortSignal): Promise<void> {
+    const { holdings, leases } = this.#parts;
+    const holding = holdings.get(id);
+    if (holding === undefined || holding.leaving !== undefined || holding.from !== undefined) return;
+    const isOurs = (await holdsAll(leases, id, holding.record, signal)) || (await reclaim(leases, holding, signal));
+    await (isOurs ? this.#putUp(holding, signal) : this.#giveUp(holding, signal));
+  }
+
+  async #putUp({ id, record, plan }: Holding, signal: AbortSignal): Promise<void> {
+    const { links, session, logger } = this.#parts;
+    if (plan === undefined || !isMovable(record.owner)) return;
+    // Nothing may come between the question and the call: whatever is taken down later is so after it.
+    if (!session.isValid()) throw new HoldfastError('UNAVAILABLE', 'the lease ended before all was up again');
+    try {
+      await links.resume(plan, signal);
+    } catch (error) {
+      if (!(error instanceof HoldfastError) || error.code !== 'NOT_FOUND') throw error;
+      logger.info({ ...id }, 'the interface of a sandbox is gone; its address is collected when the sandbox is, too');
+      return;
+    }
+    if (this.#down.delete(plan.hostName)) this.#parts.announcements.tell(record.netns, plan);
+  }
+
+  async #giveUp({ id, record, plan }: Holding, signal: AbortSignal): Promise<void> {
+    const { links, logger } = this.#parts;
+    const addresses = record.addresses.map(({ address }) => address);
+    if (plan !== undefined) {
+      await links.quiesce(plan.hostName, signal);
+      this.#down.add(plan.hostName);
+    }
+    logger.error({ ...id, pod: record.owner.pod, addresses }, 'the addresses of a sandbox are not its own any more');
+  }
+}

@@ -1,0 +1,131 @@
+// What this host's sandboxes have, written down on the host itself: a store that several hosts share cannot be asked while it
+// is away, and then it must be known whose interfaces have to be silent, and what a pod that is restarted had.
+import { z } from 'zod';
+import type { LinkPlan } from '../host/network/pod-links.ts';
+import type { PodReference } from '../model/pod.ts';
+import { del, put, type Store, type Table } from '../state/store.ts';
+import type { AttachmentId } from './cni/request.ts';
+import { type AttachmentRecord, attachmentSchema } from './records.ts';
+
+export interface Holding {
+  readonly id: AttachmentId;
+  readonly record: AttachmentRecord;
+  /** Absent: the interface is another plugin's. */
+  readonly plan?: LinkPlan;
+  /**
+   * Its sandbox is off the network, and the store has not been told (`untold`), or may have been (`unclear`): then it may
+   * have granted the addresses to somebody else.
+   */
+  readonly leaving?: 'untold' | 'unclear';
+  /**
+   * The pod's earlier sandboxes, the oldest first, one of which has the addresses as far as the store knows: they were handed
+   * over while it could not be asked.
+   */
+  readonly from?: readonly AttachmentId[];
+}
+
+const idSchema = z.object({ network: z.string(), containerId: z.string(), ifname: z.string() });
+
+const dataPlaneSchema = z.discriminatedUnion('mode', [
+  z.object({
+    mode: z.literal('bridge'),
+    bridge: z.string(),
+    uplink: z.string().exactOptional(),
+    mtu: z.number().exactOptional(),
+    hairpin: z.boolean(),
+  }),
+  z.object({ mode: z.literal('routed'), mtu: z.number().exactOptional() }),
+]);
+
+/** As JSON has it: what is undefined is absent. */
+const planSchema: z.ZodType<LinkPlan> = z.object({
+  hostName: z.string(),
+  ifname: z.string(),
+  mac: z.string(),
+  dataPlane: dataPlaneSchema,
+  addresses: z.array(
+    z
+      .object({
+        address: z.string(),
+        family: z.literal([4, 6]),
+        prefixLength: z.int(),
+        gateway: z.string().optional(),
+      })
+      .transform(({ gateway, ...rest }) => ({ ...rest, gateway })),
+  ),
+  routes: z.array(
+    z.object({ destination: z.string(), via: z.string().optional() }).transform(({ destination, via }) => ({
+      destination,
+      via,
+    })),
+  ),
+  defaultRoute: z.boolean().exactOptional(),
+});
+
+const HOLDINGS: Table<Holding> = {
+  name: 'network-holdings',
+  schema: z.object({
+    id: idSchema,
+    record: attachmentSchema,
+    plan: planSchema.exactOptional(),
+    leaving: z.enum(['untold', 'unclear']).exactOptional(),
+    from: z.array(idSchema).exactOptional(),
+  }),
+};
+
+const keyOf = ({ network, containerId, ifname }: AttachmentId): string =>
+  JSON.stringify([network, containerId, ifname]);
+
+/** Who calls sees to it that only one change of a sandbox is under way at a time. */
+export class Holdings {
+  readonly #store: Store;
+  readonly #all: Map<string, Holding>;
+
+  /** Reads the store. */
+  constructor(store: Store) {
+    this.#store = store;
+    this.#all = new Map(store.entries(HOLDINGS));
+  }
+
+  all(): readonly Holding[] {
+    return [...this.#all.values()];
+  }
+
+  get(id: AttachmentId): Holding | undefined {
+    return this.#all.get(keyOf(id));
+  }
+
+  /** The latest of the pod's sandboxes with that interface in that network. */
+  ofPod(pod: PodReference, { network, ifname }: Omit<AttachmentId, 'containerId'>): Holding | undefined {
+    return this.all()
+      .filter(({ id, record: { owner } }) => {
+        if (id.network !== network || id.ifname !== ifname) return false;
+        return owner.pod?.namespace === pod.namespace && owner.pod.name === pod.name;
+      })
+      .toSorted((one, other) => one.record.since - other.record.since)
+      .at(-1);
+  }
+
+  /** The one that has got the sandbox's addresses without the store. */
+  heirOf(id: AttachmentId): Holding | undefined {
+    const key = keyOf(id);
+    return this.all().find(({ from = [] }) => from.some((each) => keyOf(each) === key));
+  }
+
+  /**
+   * Durable when it resolves.
+   * @param instead - is not held any more
+   */
+  async put(holding: Holding, instead?: AttachmentId): Promise<void> {
+    const removed = instead === undefined ? [] : [del(HOLDINGS, keyOf(instead))];
+    await this.#store.commit([...removed, put(HOLDINGS, keyOf(holding.id), holding)]);
+    if (instead !== undefined) this.#all.delete(keyOf(instead));
+    this.#all.set(keyOf(holding.id), holding);
+  }
+
+  async remove(id: AttachmentId): Promise<void> {
+    if (!this.#all.has(keyOf(id))) return;
+    await this.#store.commit([del(HOLDINGS, keyOf(id))]);
+    this.#all.delete(keyOf(id));
+  }
+}

@@ -1,0 +1,65 @@
+// Tells the store what a pod's new sandbox took over from an earlier one while the store could not be asked.
+
+import type { Holding } from './holdings.ts';
+import type { Handover, LeaseContext } from './lease-context.ts';
+import { type AttachmentRecord, addressKey, attachmentKey, keptKey } from './records.ts';
+import { isSameAttachment } from './reuse.ts';
+import { inTurn } from './transaction.ts';
+
+/**
+ * Safe to be done again when it is not known whether it was done.
+ * @returns what is on record now; undefined when not all of the addresses are this host's any more: nothing has changed then
+ * @throws HoldfastError UNAVAILABLE when the store cannot be asked
+ */
+export async function rebind(
+  context: LeaseContext,
+  { id, record, from = [] }: Holding,
+  signal: AbortSignal,
+): Promise<AttachmentRecord | undefined> {
+  const { pool, owner } = record;
+  const done = await inTurn(
+    context,
+    async (transaction) => {
+      const own = attachmentKey(context.host, id);
+      const addresses = record.addresses.map(({ address }) => ({ address, key: addressKey(pool, address) }));
+      await transaction.load([own, ...addresses.map(({ key }) => key)], signal);
+      const handovers: Handover[] = [];
+      const rebound: AttachmentRecord['addresses'] = [];
+      for (const { address, key } of addresses) {
+        const there = transaction.get(key);
+        const state = there?.state;
+        if (there === undefined || state?.kind !== 'held' || state.host !== context.host) return undefined;
+        if (isSameAttachment(state, id)) {
+          rebound.push({ address, generation: there.generation });
+          continue;
+        }
+        if (!from.some((each) => isSameAttachment(state, each))) return undefined;
+        const generation = there.generation + 1;
+        rebound.push({ address, generation });
+        transaction.put(key, { generation, state: { ...state, ...id, owner, since: record.since } });
+        handovers.push({
+          address,
+          pool,
+          event: 'taken-over',
+          detail: `from the pod's earlier sandbox ${state.containerId}, while the store could not be asked`,
+          containerId: id.containerId,
+          ...(owner.pod && { pod: owner.pod }),
+          ...(owner.app && { app: owner.app }),
+        });
+      }
+      const now = { ...record, addresses: rebound };
+      transaction.put(own, now);
+      for (const each of from) transaction.delete(attachmentKey(context.host, each));
+      if (owner.ip === 'keep' && owner.pod !== undefined) {
+        transaction.put(keptKey(owner.pod, id.network, id.ifname), {
+          pool,
+          addresses: rebound.map(({ address }) => address),
+        });
+      }
+      return { now, handovers };
+    },
+    signal,
+  );
+  for (const handover of done?.handovers ?? []) context.onHandover(handover);
+  return done?.now;
+}

@@ -1,0 +1,366 @@
+// Hosts that share a store: a pod's address follows it from host to host, no two hosts speak with it, and a store that is away
+// keeps nobody from being restarted.
+import fc from 'fast-check';
+import t, { type Test } from 'tap';
+import type { LeaseStore } from '../../../agent/network/lease-store.ts';
+import { listAttachments } from '../../../agent/network/list-attachments.ts';
+import { hostNameOf } from '../../../agent/network/plan-link.ts';
+import { addressKey } from '../../../agent/network/records.ts';
+import { parseRecord } from '../../../agent/network/transaction.ts';
+import { inconsistencies } from '../../support/address-consistency.ts';
+import { type MemoryLeaseStore, memoryLeaseStore } from '../../support/memory-lease-store.ts';
+import { holdsAsync } from '../../support/properties.ts';
+import { type SharingHost, sharingHost } from '../../support/sharing-hosts.ts';
+import { poolOf, sandboxOf } from '../../support/test-leases.ts';
+
+const SIGNAL = new AbortController().signal;
+const POOL = poolOf('default', '192.0.2.0/29');
+const ADDRESS = '192.0.2.1';
+
+async function twoHosts(): Promise<{
+  readonly store: MemoryLeaseStore;
+  readonly a: SharingHost;
+  readonly b: SharingHost;
+}> {
+  const store = memoryLeaseStore();
+  const [a, b] = [sharingHost('a', store, POOL), sharingHost('b', store, POOL)];
+  await a.regain();
+  await b.regain();
+  return { store, a, b };
+}
+
+const consistent = async (t: Test, store: LeaseStore): Promise<void> =>
+  void t.strictSame(await inconsistencies(store, [POOL]), []);
+
+async function holderOf(store: LeaseStore, address = ADDRESS): Promise<string> {
+  const { key, schema } = addressKey('default', address as never);
+  const text = (await store.read([key], SIGNAL)).get(key)?.value;
+  if (text === undefined) return 'nobody';
+  const { state } = parseRecord(key, schema, text);
+  return state.kind === 'held' ? `${state.host} ${state.containerId}` : state.kind;
+}
+
+t.test('a pod that moves finds its address on the other host, and neighbours are told', async (t) => {
+  const { store, a, b } = await twoHosts();
+  t.strictSame(await a.add('1'), [ADDRESS]);
+  await a.del('1');
+  t.strictSame(await b.add('2'), [ADDRESS]);
+  t.equal(await holderOf(store), 'b 2');
+  t.ok(b.links.calls.includes(`announce ${hostNameOf(sandboxOf('2'))}`));
+  t.notOk(
+    a.links.calls.some((call) => call.startsWith('announce')),
+    'a new address is no news',
+  );
+  await consistent(t, store);
+});
+
+t.test('what another host holds is not granted while that host has its lease', async (t) => {
+  const { store, a, b } = await twoHosts();
+  await a.add('1');
+  await t.rejects(b.add('2'), { code: 'UNAVAILABLE', message: /still held on host a/ });
+  t.equal(await holderOf(store), 'a 1');
+  await a.lose();
+  t.strictSame(a.speaking(), [], 'who has lost the lease is silent before anybody can know');
+  await t.rejects(b.add('2'), { code: 'UNAVAILABLE' }, 'the store still has it');
+  await a.expire();
+  t.strictSame(await b.add('2'), [ADDRESS]);
+  t.equal(await holderOf(store), 'b 2');
+});
+
+t.test('a host that comes back late leaves what was taken over to its new holder', async (t) => {
+  const { store, a, b } = await twoHosts();
+  await a.add('1');
+  await a.lose();
+  await a.expire();
+  await b.add('2');
+  await a.regain();
+  t.strictSame(a.speaking(), []);
+  t.strictSame(b.speaking(), [ADDRESS]);
+  await a.del('1');
+  t.equal(await holderOf(store), 'b 2', 'a late DEL frees nothing of it');
+  await consistent(t, store);
+});
+
+t.test('what nobody took over goes up again, also after another start of the agent', async (t) => {
+  const { store, a } = await twoHosts();
+  await a.add('1');
+  await a.add('2', 'web', {});
+  await a.lose();
+  t.strictSame(a.speaking(), ['192.0.2.2'], 'what nobody could take over stays up');
+  t.match(a.custody().state, { hasLease: false, down: 1 });
+  await a.expire();
+  await a.regain();
+  t.strictSame(a.speaking().toSorted(), [ADDRESS, '192.0.2.2']);
+  t.match(a.custody().state, { hasLease: true, down: 0 });
+  await a.lose();
+  await a.restart();
+  await a.regain();
+  t.strictSame(a.speaking().toSorted(), [ADDRESS, '192.0.2.2']);
+  await consistent(t, store);
+});
+
+t.test('an agent that is started without the store takes down what could be taken over', async (t) => {
+  const { a } = await twoHosts();
+  await a.add('1');
+  await a.lose();
+  await a.restart();
+  a.line = 'away';
+  a.links.appear(hostNameOf(sandboxOf('1')), [ADDRESS]);
+  while (a.speaking().length > 0) await new Promise((resolve) => setTimeout(resolve, 50));
+  t.pass('it is down');
+  await a.custody().close();
+});
+
+t.test('a lease that ends while a pod is joined: its interface is taken off again', async (t) => {
+  const { a, store } = await twoHosts();
+  a.links.once('attach', async () => void a.lose());
+  await t.rejects(a.add('1'), { code: 'UNAVAILABLE' });
+  t.strictSame(a.speaking(), []);
+  await a.regain();
+  await a.custody().settle(SIGNAL);
+  t.equal(await holderOf(store), 'kept');
+  await consistent(t, store);
+});
+
+t.test('store away: pods of this host are restarted, and the store is told later', async (t) => {
+  const { store, a } = await twoHosts();
+  await a.add('1');
+  a.line = 'away';
+  await a.del('1');
+  t.strictSame(await a.add('2'), [ADDRESS], 'the pod goes on');
+  t.strictSame(a.speaking(), [ADDRESS]);
+  await t.rejects(a.add('9', 'new-pod'), { code: 'UNAVAILABLE' }, 'a new pod waits');
+  await a.del('9').catch(() => undefined);
+  await a.del('2');
+  t.strictSame(await a.add('3'), [ADDRESS], 'and once more');
+  t.match(a.custody().state, { untold: 1 });
+  a.line = 'there';
+  await a.custody().settle(SIGNAL);
+  t.equal(await holderOf(store), 'a 3');
+  t.match(a.custody().state, { untold: 0 });
+  await a.del('1');
+  t.equal(await holderOf(store), 'a 3', 'a late DEL of the first frees nothing');
+  await consistent(t, store);
+  await a.del('3');
+  t.equal(await holderOf(store), 'kept');
+  await consistent(t, store);
+});
+
+t.test('store away: what it may have been told is given up is not inherited', async (t) => {
+  const { store, a, b } = await twoHosts();
+  await a.add('1');
+  a.line = 'away after the next change';
+  await a.del('1');
+  await t.rejects(a.add('2'), { code: 'UNAVAILABLE' });
+  t.strictSame(await b.add('3'), [ADDRESS], 'for it may be on another host by now');
+  a.line = 'there';
+  await a.custody().settle(SIGNAL);
+  t.equal(await holderOf(store), 'b 3');
+  await consistent(t, store);
+});
+
+t.test('store away: what a later sandbox has got is not given back with an earlier one', async (t) => {
+  const { store, a } = await twoHosts();
+  await a.add('1');
+  a.line = 'away';
+  await a.del('1');
+  await a.add('2');
+  a.line = 'there';
+  await a.del('1');
+  t.equal(await holderOf(store), 'a 1', 'the store has not been told of the second one yet');
+  t.strictSame(await a.add('3'), [ADDRESS], 'nobody has taken the second one off');
+  t.strictSame(a.speaking(), [ADDRESS], 'it is silenced, and not only the one that the store knows');
+  t.equal(await holderOf(store), 'a 3');
+  await a.custody().settle(SIGNAL);
+  await a.del('2');
+  t.equal(await holderOf(store), 'a 3');
+  await consistent(t, store);
+});
+
+t.test('store away: who has a lease again, and has not seen what is still its own, inherits nothing', async (t) => {
+  const { store, a, b } = await twoHosts();
+  await a.add('1');
+  await a.lose();
+  await a.expire();
+  await b.add('2');
+  a.line = 'away';
+  await a.regain();
+  await t.rejects(a.add('3'), { code: 'UNAVAILABLE' });
+  t.strictSame(a.speaking(), []);
+  a.line = 'there';
+  await a.custody().settle(SIGNAL);
+  t.equal(await holderOf(store), 'b 2');
+});
+
+t.test('store away: what is taken off is given back later; who had no lease inherits nothing', async (t) => {
+  const { store, a } = await twoHosts();
+  await a.add('1');
+  a.line = 'away';
+  await a.del('1');
+  await a.lose();
+  await t.rejects(a.add('2'), { code: 'UNAVAILABLE' });
+  t.equal(await holderOf(store), 'a 1');
+  a.line = 'there';
+  await a.regain();
+  t.equal(await holderOf(store), 'kept');
+  await consistent(t, store);
+});
+
+t.test('store away: a pod that another host has got meanwhile is silenced when the store says so', async (t) => {
+  const { store, a, b } = await twoHosts();
+  await a.add('1');
+  a.line = 'away';
+  await a.del('1');
+  await a.add('2');
+  await a.lose();
+  t.strictSame(a.speaking(), []);
+  await a.expire();
+  t.strictSame(await b.add('3'), [ADDRESS]);
+  a.line = 'there';
+  await a.regain();
+  t.strictSame(a.speaking(), []);
+  t.equal(await holderOf(store), 'b 3');
+  await a.del('2');
+  t.equal(await holderOf(store), 'b 3');
+  await consistent(t, store);
+});
+
+t.test('a store that has lost its data is told of what pods have', async (t) => {
+  const { store, a, b } = await twoHosts();
+  await a.add('1');
+  await a.add('2', 'web', {});
+  for (const key of store.entries.keys()) {
+    await store.commit({ expect: new Map(), write: new Map([[key, undefined]]) }, SIGNAL);
+  }
+  await a.lose();
+  await b.lose();
+  await a.regain();
+  t.equal(await holderOf(store), 'a 1');
+  t.strictSame(a.speaking().toSorted(), [ADDRESS, '192.0.2.2']);
+  await consistent(t, store);
+  await b.regain();
+  t.strictSame(await b.add('3', 'other', {}), ['192.0.2.3'], 'nobody else gets them');
+  await consistent(t, store);
+});
+
+t.test('a store that has granted the lost address to somebody else is right', async (t) => {
+  const { store, a, b } = await twoHosts();
+  await a.add('1', 'web', {});
+  for (const key of store.entries.keys()) {
+    if (!key.startsWith('hosts/b'))
+      await store.commit({ expect: new Map(), write: new Map([[key, undefined]]) }, SIGNAL);
+  }
+  t.strictSame(await b.add('2', 'other', {}), [ADDRESS]);
+  await a.lose();
+  await a.regain();
+  t.strictSame(a.speaking(), []);
+  t.equal(await holderOf(store), 'b 2');
+  await consistent(t, store);
+});
+
+type Action =
+  | { readonly kind: 'add' | 'del'; readonly host: number; readonly pod: number }
+  | { readonly kind: 'lose' | 'expire' | 'regain' | 'restart' | 'away' | 'unknown' | 'there'; readonly host: number };
+
+const hostNumber = fc.nat({ max: 2 });
+const action: fc.Arbitrary<Action> = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.record({ kind: fc.constantFrom('add', 'del'), host: hostNumber, pod: fc.nat({ max: 1 }) }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constantFrom('lose', 'expire', 'regain', 'restart', 'away', 'unknown', 'there'),
+      host: hostNumber,
+    }),
+  },
+);
+
+t.test('whatever happens to hosts, leases and the store, no two interfaces have one address', async (t) => {
+  await holdsAsync(
+    t,
+    'one address, one interface',
+    fc.asyncProperty(fc.array(action, { maxLength: 40, size: 'max' }), async (actions) => {
+      const store = memoryLeaseStore();
+      const hosts = ['a', 'b', 'c'].map((name) => sharingHost(name, store, POOL));
+      const sandboxes = new Map<string, { readonly host: SharingHost; readonly pod: number }>();
+      const hasLease = new Set<SharingHost>();
+      let sequence = 0;
+      for (const host of hosts) {
+        await host.regain();
+        hasLease.add(host);
+      }
+      for (const each of actions) {
+        const host = hosts[each.host] as SharingHost;
+        switch (each.kind) {
+          case 'add': {
+            sequence += 1;
+            const id = `s${sequence}`;
+            sandboxes.set(id, { host, pod: each.pod });
+            await host.add(id, `pod-${each.pod}`).catch(() => undefined);
+            break;
+          }
+          case 'del':
+            for (const [id, { host: on, pod }] of sandboxes) {
+              if (on !== host || pod !== each.pod) continue;
+              await host.del(id).then(
+                () => sandboxes.delete(id),
+                () => undefined,
+              );
+            }
+            break;
+          case 'lose':
+            hasLease.delete(host);
+            await host.lose();
+            break;
+          case 'expire':
+            // Never before the host knows.
+            if (!hasLease.has(host)) await host.expire();
+            break;
+          case 'regain':
+            if (host.line === 'there') {
+              await host.regain();
+              hasLease.add(host);
+            }
+            break;
+          case 'restart':
+            hasLease.delete(host);
+            await host.lose();
+            await host.restart();
+            break;
+          case 'away':
+            host.line = 'away';
+            break;
+          case 'unknown':
+            if (host.line === 'there') host.line = 'away after the next change';
+            break;
+          case 'there':
+            host.line = 'there';
+            if (hasLease.has(host)) await host.custody().settle(SIGNAL);
+            break;
+        }
+        const speaking = hosts.flatMap((one) => one.speaking());
+        if (new Set(speaking).size < speaking.length) throw new Error(`two speak: ${speaking.join()}`);
+      }
+      for (const host of hosts) {
+        host.line = 'there';
+        await host.regain();
+        await host.custody().settle(SIGNAL);
+      }
+      const problems = await inconsistencies(store, [POOL]);
+      if (problems.length > 0) throw new Error(problems.join('; '));
+      for (const [id, { host }] of sandboxes) await host.del(id);
+      // What the store was told of, and the host was not, is the collector's.
+      for (const host of hosts) {
+        for (const { id } of await listAttachments(host.leases, SIGNAL)) await host.attachments().detach(id, SIGNAL);
+      }
+      const held = [...store.entries].filter(([, { value }]) => value.includes('"kind":"held"'));
+      if (held.length > 0) throw new Error(`held by nobody: ${JSON.stringify(held)}`);
+      const left = [...(await inconsistencies(store, [POOL])), ...hosts.flatMap((host) => host.speaking())];
+      if (left.length > 0) throw new Error(left.join('; '));
+      for (const host of hosts) await host.custody().close();
+    }),
+    80,
+  );
+});
