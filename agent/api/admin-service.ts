@@ -31,6 +31,7 @@ export interface AddressAdministration {
   pools(signal: AbortSignal): Promise<MessageInitShape<typeof PoolSchema>[]>;
   reserve(request: MessageShape<typeof ReserveAddressesRequestSchema>, signal: AbortSignal): Promise<string[]>;
   release(address: string, signal: AbortSignal): Promise<void>;
+  releaseHost(host: string, signal: AbortSignal): Promise<number>;
   handovers(limit: number): Promise<MessageInitShape<typeof HandoverSchema>[]>;
 }
 
@@ -79,6 +80,7 @@ export function adminHandlers(view: AdminView): Handlers<typeof Admin> {
       await addresses().release(address, signal);
       return {};
     },
+    releaseHost: async ({ host }, { signal }) => ({ sandboxes: await addresses().releaseHost(host, signal) }),
     listHandovers: async ({ limit }) => ({ handovers: await addresses().handovers(limit) }),
     showState: async () => ({ json: view.stateJson() }),
     showConfig: async () => ({ json: view.configJson() }),

@@ -1,6 +1,7 @@
 // `holdfast ip`: who has which address, how full the pools are, and reserves made and given up by hand.
 import { create, toJson } from '@bufbuild/protobuf';
 import { Command, InvalidArgumentError } from 'commander';
+import { HoldfastError } from '../../lib/errors.ts';
 import {
   type Address,
   Admin,
@@ -13,10 +14,12 @@ import {
   ListPoolsResponseSchema,
   type Pool,
   ReleaseAddressRequestSchema,
+  ReleaseHostRequestSchema,
   ReserveAddressesRequestSchema,
 } from '../../proto/gen/holdfast/admin/v1/admin_pb.ts';
 import { formatAge } from './age.ts';
 import { AGENT_SOCKET, askAgent, socketOption } from './ask-agent.ts';
+import { confirm } from './confirm.ts';
 import { formatOutput, formatTable, type OutputFormat, outputOption } from './output.ts';
 
 interface SocketOption {
@@ -108,9 +111,28 @@ async function reserve(app: string, { socket, namespace, pool, count }: ReserveO
   process.stdout.write(`${addresses.join('\n')}\n`);
 }
 
-async function release(address: string, { socket }: SocketOption): Promise<void> {
-  await askAgent(socket, Admin.method.releaseAddress, create(ReleaseAddressRequestSchema, { address }));
+type ReleaseOptions = SocketOption & { readonly host?: string; readonly yes?: true };
+
+async function release(address: string | undefined, { socket, host, yes }: ReleaseOptions): Promise<void> {
+  if ((address === undefined) === (host === undefined)) {
+    throw new HoldfastError('INVALID_REQUEST', 'name an address, or a host with --host');
+  }
+  if (host !== undefined) return await releaseHost(host, socket, yes === true);
+  await askAgent(socket, Admin.method.releaseAddress, create(ReleaseAddressRequestSchema, { address: address ?? '' }));
   process.stdout.write(`${address} is free\n`);
+}
+
+async function releaseHost(host: string, socket: string, isSure: boolean): Promise<void> {
+  if (!isSure) {
+    const question = `Others will get the addresses that ${host} has. Is it off, or are its pods dead? Type yes to go on: `;
+    await confirm(question, {
+      input: process.stdin,
+      output: process.stdout,
+      signal: new AbortController().signal,
+    });
+  }
+  const { sandboxes } = await askAgent(socket, Admin.method.releaseHost, create(ReleaseHostRequestSchema, { host }));
+  process.stdout.write(`${host}: ${sandboxes} sandboxes gave their addresses back\n`);
 }
 
 export function ipCommand(): Command {
@@ -138,8 +160,10 @@ export function ipCommand(): Command {
     .action(reserve);
   command
     .command('release')
-    .description('give an address back before its time, which waits for a pod or an app')
-    .argument('<address>')
+    .description('give an address back before its time, or all that a lost host has')
+    .argument('[address]', 'that waits for a pod or an app')
+    .option('--host <node>', 'all that this host has, which will not come back')
+    .option('--yes', 'do not ask')
     .addOption(socketOption(AGENT_SOCKET))
     .action(release);
   command

@@ -14,6 +14,7 @@ import { type Address, contains, formatSubnet, parseAddress } from '../model/add
 import type { LeaseContext } from './lease-context.ts';
 import { keyParts } from './lease-store.ts';
 import { listAll } from './list-all.ts';
+import { releaseHost } from './lost-host.ts';
 import { releaseWaiting, reserveFor } from './manual-changes.ts';
 import { usableSize } from './pool.ts';
 import { type AddressRecord, addressKey, FOLDERS } from './records.ts';
@@ -26,6 +27,12 @@ export interface NetworkAdmin {
   reserve(request: ReserveAddressesRequest, signal: AbortSignal): Promise<string[]>;
   /** @throws HoldfastError NOT_FOUND, or PRECONDITION when a sandbox has it */
   release(address: string, signal: AbortSignal): Promise<void>;
+  /**
+   * Of a host that will not come back.
+   * @returns the number of its sandboxes that had addresses
+   * @throws HoldfastError PRECONDITION while the host has its lease; INVALID_REQUEST; UNSUPPORTED
+   */
+  releaseHost(host: string, signal: AbortSignal): Promise<number>;
   handovers(limit: number): Promise<HandoverMessage[]>;
 }
 
@@ -121,6 +128,7 @@ export function createNetworkAdmin(
     pools: (signal) => listPools(context, signal),
     reserve: (request, signal) => reserveFor(context, defaultPool, request, signal),
     release: (address, signal) => releaseWaiting(context, address, signal),
+    releaseHost: (host, signal) => releaseHost(context, host, signal),
     handovers: async (limit) =>
       (await audit.read(Math.min(limit, MOST_HANDOVERS))).flatMap((event) => {
         const parsed = handoverSchema.safeParse(event);
