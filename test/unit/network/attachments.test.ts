@@ -3,9 +3,10 @@
 import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
 import t from 'tap';
+import type { Address } from '../../../agent/model/address.ts';
 import type { Attachments } from '../../../agent/network/attachments.ts';
 import type { AddRequest, Attached, DataPlane } from '../../../agent/network/cni/request.ts';
-import { hostNameOf } from '../../../agent/network/plan-link.ts';
+import { hostNameOf, macOf } from '../../../agent/network/plan-link.ts';
 import type { Pool } from '../../../agent/network/pool.ts';
 import { inconsistencies } from '../../support/address-consistency.ts';
 import { type FakePodLinks, fakePodLinks } from '../../support/fake-pod-links.ts';
@@ -353,4 +354,53 @@ t.test('whatever fails at once, no two interfaces speak with one address and all
     }),
     100,
   );
+});
+
+/** Of a bridge whose link has neighbours. */
+function probed(containerId: string, annotations: Readonly<Record<string, string>> = {}, name = 'db-0'): AddRequest {
+  return {
+    ...addOf(containerId, annotations, name),
+    config: configOf({ mode: 'bridge', bridge: 'br', uplink: 'eno1', hairpin: false }),
+  };
+}
+
+t.test('an address that somebody else on the link has is put aside, and the pod gets another one', async (t) => {
+  for (const annotations of [{}, KEEP]) {
+    const host = start();
+    host.links.use('192.0.2.1');
+    const refused = { code: 'UNAVAILABLE', message: /192\.0\.2\.1 is in use .*put aside/ };
+    await t.rejects(host.attachments.add(probed('1', annotations), SIGNAL), refused);
+    await host.attachments.settled();
+    t.equal(host.links.ends.size, 0);
+    t.strictSame(await host.inconsistencies(), []);
+    t.strictSame(addressesOf(await host.attachments.add(probed('2', annotations), SIGNAL)), ['192.0.2.2/30']);
+    t.strictSame(await host.inconsistencies(), []);
+  }
+});
+
+t.test('what a pod had on this host before is neither asked for nor announced', async (t) => {
+  const host = start();
+  await host.attachments.add(probed('1', KEEP), SIGNAL);
+  await del(host, '1');
+  t.strictSame(addressesOf(await host.attachments.add(probed('2', KEEP), SIGNAL)), ['192.0.2.1/30']);
+  t.strictSame(host.links.announcements, [`${hostNameOf(sandboxOf('1'))} 192.0.2.1`], 'only the first time');
+});
+
+t.test('an address that only a pod’s interface can answer for is not put aside', async (t) => {
+  const host = start();
+  host.links.use('192.0.2.1', macOf('192.0.2.1' as Address));
+  await t.rejects(host.attachments.add(probed('1', KEEP), SIGNAL), { message: /still answers for it/ });
+  t.equal([...(await host.leases.store.list('address', { limit: 9 }, SIGNAL))][0]?.value.includes('"kept"'), true);
+  t.strictSame(await host.inconsistencies(), []);
+});
+
+t.test('nobody is asked on a bridge of this host alone, unless the network says so', async (t) => {
+  const host = start();
+  host.links.use('192.0.2.1');
+  await host.attachments.add(addOf('1'), SIGNAL);
+  await del(host, '1');
+  const asked = { ...addOf('2'), config: { ...configOf(), probe: true } };
+  await t.rejects(host.attachments.add(asked, SIGNAL), { message: /in use/ });
+  const silent = { ...probed('3'), config: { ...probed('3').config, probe: false } };
+  t.strictSame(addressesOf(await host.attachments.add(silent, SIGNAL)), ['192.0.2.2/30']);
 });

@@ -39,6 +39,15 @@ t.test('who has a default route from another network says so in either place', a
   t.throws(() => parseNetwork({ ...MAIN, defaultRoute: 'no' }), { cniCode: 7, message: /defaultRoute: "no"/ });
 });
 
+t.test('whether the link is probed', async (t) => {
+  t.notOk('probe' in parseNetwork(MAIN));
+  for (const probe of [true, false]) t.equal(parseNetwork({ ...MAIN, probe }).probe, probe);
+  const noLink = { cniCode: 7, message: /probe: true: only for mode "bridge"/ };
+  t.throws(() => parseNetwork({ ...MAIN, mode: 'routed', probe: true }), noLink);
+  t.throws(() => parseNetwork({ ...IPAM, ipam: { type: 'holdfast' }, probe: true }), noLink);
+  t.equal(parseNetwork({ ...MAIN, mode: 'routed', probe: false }).probe, false);
+});
+
 t.test('only the known keys of dns are passed on', async (t) => {
   const dns = { nameservers: ['10.0.0.1'], search: ['x'], options: null, other: { deep: [] } };
   t.strictSame(parseNetwork({ ...MAIN, dns }).dns, { nameservers: ['10.0.0.1'], search: ['x'] });
