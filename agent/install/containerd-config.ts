@@ -1,6 +1,7 @@
 // Where containerd's CRI plugin looks for the plugins and the networks of CNI, from containerd's configuration files. Pure.
 import { posix } from 'node:path';
-import { parseToml, type TomlTable, type TomlValue } from './toml.ts';
+import { parse, TomlError } from 'smol-toml';
+import { HoldfastError } from '../../lib/errors.ts';
 
 export interface CniDirectories {
   /** Of plugins: asked in this order. */
@@ -20,33 +21,48 @@ export interface CniSettings {
 /** The CRI plugin's names: in configurations of version 1, 2, and 3 (containerd 2). */
 const CRI_PLUGINS = ['cri', 'io.containerd.grpc.v1.cri', 'io.containerd.cri.v1.runtime'];
 
-function isTable(value: TomlValue | undefined): value is TomlTable {
-  return value instanceof Map;
+type Table = Readonly<Record<string, unknown>>;
+
+/** Deeper than any configuration nests; a damaged file must not exhaust the stack. */
+const MAX_DEPTH = 64;
+
+function parseToml(text: string): Table {
+  try {
+    return parse(text.replace(/^\uFEFF/, ''), { maxDepth: MAX_DEPTH, unsafeKeyBehaviour: 'drop' });
+  } catch (cause) {
+    if (!(cause instanceof TomlError)) throw cause;
+    const [what] = cause.message.split('\n');
+    throw new HoldfastError('INVALID_CONFIG', `line ${cause.line}: ${what}`, { cause });
+  }
 }
 
-function tableAt(table: TomlTable, ...keys: readonly string[]): TomlTable | undefined {
-  let at: TomlValue | undefined = table;
-  for (const key of keys) at = isTable(at) ? at.get(key) : undefined;
+function tableAt(table: Table, ...keys: readonly string[]): Table | undefined {
+  let at: unknown = table;
+  for (const key of keys) at = isTable(at) ? at[key] : undefined;
   return isTable(at) ? at : undefined;
 }
 
-const isText = (value: TomlValue | undefined): value is string => typeof value === 'string' && value !== '';
+function isTable(value: unknown): value is Table {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
 
-function texts(value: TomlValue | undefined): readonly string[] {
+const isText = (value: unknown): value is string => typeof value === 'string' && value !== '';
+
+function texts(value: unknown): readonly string[] {
   return Array.isArray(value) ? value.filter(isText) : [];
 }
 
 /** @throws HoldfastError INVALID_CONFIG when it is not TOML */
 export function readCniSettings(text: string): CniSettings {
   const root = parseToml(text);
-  let settings: CniSettings = { imports: texts(root.get('imports')) };
+  let settings: CniSettings = { imports: texts(root['imports']) };
   for (const name of CRI_PLUGINS) {
     const cni = tableAt(root, 'plugins', name, 'cni');
     if (cni === undefined) continue;
-    const single = cni.get('bin_dir');
+    const single = cni['bin_dir'];
     // bin_dirs came with containerd 2.1; whoever still names the one of before means it.
-    const plugins = (isText(single) ? [single] : texts(cni.get('bin_dirs'))).filter((path) => posix.isAbsolute(path));
-    const networks = cni.get('conf_dir');
+    const plugins = (isText(single) ? [single] : texts(cni['bin_dirs'])).filter((path) => posix.isAbsolute(path));
+    const networks = cni['conf_dir'];
     settings = {
       ...settings,
       ...(plugins.length > 0 && { plugins }),
