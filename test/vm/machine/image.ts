@@ -26,6 +26,9 @@ const PACKAGES = [
   'lvm2',
   'thin-provisioning-tools',
   'iproute2',
+  'nftables',
+  // containerd itself calls `loopback`.
+  'containernetworking-plugins',
   'nodejs',
   'socat',
   'qemu-guest-agent',

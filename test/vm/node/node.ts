@@ -27,6 +27,13 @@ const KUBELET_DIRECTORY = '/var/lib/test-kubelet';
 export interface NodeOptions {
   /** Of kubelet and runtime; default: systemd. */
   readonly cgroupDriver?: CgroupDriver;
+  /** A network of the pods' own, made by the CNI plugin; default: pods are on the host's. */
+  readonly network?: {
+    /** Of the agent's configuration. */
+    readonly pools: Readonly<Record<string, unknown>>;
+    /** Of the plugin, beside its type. */
+    readonly plugin: Readonly<Record<string, unknown>>;
+  };
 }
 
 export interface VmNode {
@@ -78,28 +85,47 @@ const AGENT_CONFIG = {
   podSource: { file: PODS_FILE, staticManifests: 'off' },
 };
 
-function nodeSetUp(cgroupDriver: CgroupDriver): SetUp {
+/** Where containerd looks for plugins unless it is told otherwise; Debian has the project's own elsewhere. */
+const PLUGINS = '/opt/cni/bin';
+
+function networkFiles({ plugin }: NonNullable<NodeOptions['network']>): Readonly<Record<string, string>> {
+  const list = { cniVersion: '1.0.0', name: 'pods', plugins: [{ type: 'holdfast', ...plugin }] };
+  return {
+    '/etc/cni/net.d/10-holdfast.conflist': JSON.stringify(list),
+    [`${PLUGINS}/holdfast`]: `#!/bin/sh\nexec node --jitless ${PRODUCT_DIRECTORY}/dist/cni-plugin/main.js\n`,
+  };
+}
+
+const INSTALL_NETWORK = `set -e
+chmod 755 ${PLUGINS}/holdfast
+ln -s /usr/lib/cni/loopback ${PLUGINS}/loopback
+`;
+
+function nodeSetUp(cgroupDriver: CgroupDriver, network: NodeOptions['network']): SetUp {
+  const config = network === undefined ? AGENT_CONFIG : { ...AGENT_CONFIG, network: { pools: network.pools } };
+  const install = `${network === undefined ? '' : INSTALL_NETWORK}${INSTALL}`;
   const files = {
-    '/etc/holdfast/config.yaml': stringify(AGENT_CONFIG),
+    '/etc/holdfast/config.yaml': stringify(config),
+    ...(network && networkFiles(network)),
     [PODS_FILE]: podManifests([]),
     [CONTAINERD_CONFIG]: guestContainerdConfig(cgroupDriver),
     '/etc/systemd/system/holdfast-agent.service.d/test.conf': AGENT_DROP_IN,
     '/etc/systemd/system/holdfast-cri-shim.service.d/test.conf': PATIENT,
   };
   return {
-    name: `node-${cgroupDriver}`,
-    inputs: [JSON.stringify(files), INSTALL],
+    name: `node-${cgroupDriver}${network === undefined ? '' : '-network'}`,
+    inputs: [JSON.stringify(files), install],
     run: async (machine) => {
       await writeInto(machine, files);
-      await runIn(machine, INSTALL, INSTALL_TIMEOUT_MS);
+      await runIn(machine, install, INSTALL_TIMEOUT_MS);
     },
   };
 }
 
 /** Starts a machine of the shape on which Holdfast runs; it comes from the cache, or is set up now. */
 export async function startNode(t: Test, shape: MachineShape, options: NodeOptions = {}): Promise<VmNode> {
-  const { cgroupDriver = 'systemd' } = options;
-  const machine = await startMachine(t, shape, nodeSetUp(cgroupDriver));
+  const { cgroupDriver = 'systemd', network } = options;
+  const machine = await startMachine(t, shape, nodeSetUp(cgroupDriver, network));
   const clientOptions = {
     directory: KUBELET_DIRECTORY,
     cgroupParent: '/',
