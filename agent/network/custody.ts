@@ -42,6 +42,9 @@ export interface CustodyParts {
   readonly monotonic: () => number;
 }
 
+const sharesAddress = (one: AttachmentRecord, other: AttachmentRecord): boolean =>
+  one.pool === other.pool && one.addresses.some(({ address }) => other.addresses.some((each) => each.address === address));
+
 /** Only the pod's next sandbox, wherever it is, can ask for what this one has. */
 const isMovable = (owner: Owner): boolean => owner.ip === 'keep';
 
@@ -109,8 +112,14 @@ export class Custody {
 
   /** Before the interface is made. Durable when it resolves. */
   async take(id: AttachmentId, record: AttachmentRecord, plan: LinkPlan | undefined): Promise<void> {
-    const from = this.#parts.holdings.get(id)?.from;
-    await this.#parts.holdings.put({ id, record, ...(plan && { plan }), ...(from && { from }) });
+    const { holdings } = this.#parts;
+    const from = holdings.get(id)?.from;
+    await holdings.put({ id, record, ...(plan && { plan }), ...(from && { from }) });
+    // An address is one sandbox's: whoever had it here before has lost it, even if nobody ever takes that one off.
+    for (const other of holdings.all()) {
+      if (isSameAttachment(other.id, id) || !sharesAddress(other.record, record)) continue;
+      await holdings.change(other.id, (there) => ({ ...there, isLost: true }));
+    }
   }
 
   /**
@@ -197,7 +206,7 @@ export class Custody {
       }
     } catch (error) {
       const leaving = error instanceof UnclearOutcome || holding?.leaving === 'unclear' ? 'unclear' : 'untold';
-      if (holding !== undefined) await holdings.put({ ...holding, leaving });
+      await holdings.change(id, (there) => ({ ...there, leaving }));
       throw error;
     }
     await holdings.remove(id);
@@ -211,9 +220,8 @@ export class Custody {
     if (holding.leaving !== undefined) return await this.#tellReleased(id, signal);
     if (holding.from === undefined) return;
     const record = await rebind(leases, holding, signal);
-    const { from: _, ...rest } = holding;
     if (record === undefined) await this.#giveUp(holding, signal);
-    await holdings.put({ ...rest, record: record ?? rest.record });
+    await holdings.change(id, ({ from: _, ...there }) => ({ ...there, record: record ?? there.record }));
   }
 
   #follow(state: 'held' | 'lost'): void {
@@ -277,6 +285,7 @@ export class Custody {
     const { holdings, leases } = this.#parts;
     const holding = holdings.get(id);
     if (holding === undefined || holding.leaving !== undefined || holding.from !== undefined) return;
+    if (holding.isLost === true) return;
     const isOurs = (await holdsAll(leases, id, holding.record, signal)) || (await reclaim(leases, holding, signal));
     await (isOurs ? this.#putUp(holding, signal) : this.#giveUp(holding, signal));
   }
@@ -297,12 +306,13 @@ export class Custody {
   }
 
   async #giveUp({ id, record, plan }: Holding, signal: AbortSignal): Promise<void> {
-    const { links, logger } = this.#parts;
+    const { links, holdings, logger } = this.#parts;
     const addresses = record.addresses.map(({ address }) => address);
     if (plan !== undefined) {
       await links.quiesce(plan.hostName, signal);
       this.#down.add(plan.hostName);
     }
+    await holdings.change(id, (there) => ({ ...there, isLost: true }));
     logger.error({ ...id, pod: record.owner.pod, addresses }, 'the addresses of a sandbox are not its own any more');
   }
 }

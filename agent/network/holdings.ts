@@ -1,6 +1,7 @@
 // What this host's sandboxes have, written down on the host itself: a store that several hosts share cannot be asked while it
 // is away, and then it must be known whose interfaces have to be silent, and what a pod that is restarted had.
 import { z } from 'zod';
+import { KeyedMutex } from '../../lib/keyed-mutex.ts';
 import type { LinkPlan } from '../host/network/pod-links.ts';
 import type { PodReference } from '../model/pod.ts';
 import { del, put, type Store, type Table } from '../state/store.ts';
@@ -22,6 +23,8 @@ export interface Holding {
    * over while it could not be asked.
    */
   readonly from?: readonly AttachmentId[];
+  /** Not all of the addresses are its own any more, and never will be again: nothing of it goes up, or to another sandbox. */
+  readonly isLost?: true;
 }
 
 const idSchema = z.object({ network: z.string(), containerId: z.string(), ifname: z.string() });
@@ -70,16 +73,19 @@ const HOLDINGS: Table<Holding> = {
     plan: planSchema.exactOptional(),
     leaving: z.enum(['untold', 'unclear']).exactOptional(),
     from: z.array(idSchema).exactOptional(),
+    isLost: z.literal(true).exactOptional(),
   }),
 };
 
 const keyOf = ({ network, containerId, ifname }: AttachmentId): string =>
   JSON.stringify([network, containerId, ifname]);
 
-/** Who calls sees to it that only one change of a sandbox is under way at a time. */
+/** Who calls sees to it that only one change of a sandbox is under way at a time, but for what {@link Holdings.change} does. */
 export class Holdings {
   readonly #store: Store;
   readonly #all: Map<string, Holding>;
+  /** Of the changes of each sandbox: what a change begins with must not be another one's past. */
+  readonly #turns = new KeyedMutex();
 
   /** Reads the store. */
   constructor(store: Store) {
@@ -98,8 +104,8 @@ export class Holdings {
   /** The latest of the pod's sandboxes with that interface in that network. */
   ofPod(pod: PodReference, { network, ifname }: Omit<AttachmentId, 'containerId'>): Holding | undefined {
     return this.all()
-      .filter(({ id, record: { owner } }) => {
-        if (id.network !== network || id.ifname !== ifname) return false;
+      .filter(({ id, record: { owner }, isLost }) => {
+        if (isLost === true || id.network !== network || id.ifname !== ifname) return false;
         return owner.pod?.namespace === pod.namespace && owner.pod.name === pod.name;
       })
       .toSorted((one, other) => one.record.since - other.record.since)
@@ -117,15 +123,33 @@ export class Holdings {
    * @param instead - is not held any more
    */
   async put(holding: Holding, instead?: AttachmentId): Promise<void> {
-    const removed = instead === undefined ? [] : [del(HOLDINGS, keyOf(instead))];
-    await this.#store.commit([...removed, put(HOLDINGS, keyOf(holding.id), holding)]);
-    if (instead !== undefined) this.#all.delete(keyOf(instead));
-    this.#all.set(keyOf(holding.id), holding);
+    const key = keyOf(holding.id);
+    await this.#turns.run(key, async () => {
+      const removed = instead === undefined ? [] : [del(HOLDINGS, keyOf(instead))];
+      await this.#store.commit([...removed, put(HOLDINGS, key, holding)]);
+      if (instead !== undefined) this.#all.delete(keyOf(instead));
+      this.#all.set(key, holding);
+    });
+  }
+
+  /** Nothing happens when it is not held any more. Durable when it resolves. */
+  async change(id: AttachmentId, how: (there: Holding) => Holding): Promise<void> {
+    const key = keyOf(id);
+    await this.#turns.run(key, async () => {
+      const there = this.#all.get(key);
+      if (there === undefined) return;
+      const changed = how(there);
+      await this.#store.commit([put(HOLDINGS, key, changed)]);
+      this.#all.set(key, changed);
+    });
   }
 
   async remove(id: AttachmentId): Promise<void> {
-    if (!this.#all.has(keyOf(id))) return;
-    await this.#store.commit([del(HOLDINGS, keyOf(id))]);
-    this.#all.delete(keyOf(id));
+    const key = keyOf(id);
+    await this.#turns.run(key, async () => {
+      if (!this.#all.has(key)) return;
+      await this.#store.commit([del(HOLDINGS, key)]);
+      this.#all.delete(key);
+    });
   }
 }

@@ -44,7 +44,7 @@ export async function inherit(
   const { id, pool, owner } = request;
   if (!session.isValid()) return undefined;
   const own = holdings.get(id);
-  if (own !== undefined) return own.leaving === undefined ? grantedOf(own.record, pool, false) : undefined;
+  if (own !== undefined) return own.leaving === undefined && own.isLost === undefined ? grantedOf(own.record, pool, false) : undefined;
   const former = owner.pod && holdings.ofPod(owner.pod, id);
   if (former === undefined || !mayInherit(owner, former)) return undefined;
   return await locked(former.id, () => takeOver(parts, request, former.id, signal), signal);
@@ -63,7 +63,8 @@ async function takeOver(
 ): Promise<Granted | undefined> {
   const former = holdings.get(formerId);
   const line = [...(former?.from ?? []), formerId];
-  if (former === undefined || former.leaving === 'unclear' || line.length > LONGEST_LINE) return undefined;
+  if (former === undefined || former.isLost === true || former.leaving === 'unclear') return undefined;
+  if (line.length > LONGEST_LINE) return undefined;
   const record = { ...former.record, owner, mode, netns, since: leases.now() };
   const granted = grantedOf(record, pool, true);
   if (granted === undefined) return undefined;

@@ -258,6 +258,36 @@ t.test('a store that has granted the lost address to somebody else is right', as
   await consistent(t, store);
 });
 
+t.test('store away: what went to another host is not inherited, long after it was seen there', async (t) => {
+  const { store, a, b } = await twoHosts();
+  await a.add('1');
+  await a.lose();
+  await a.expire();
+  await b.add('2');
+  await a.regain();
+  a.line = 'away';
+  await t.rejects(a.add('3'), { code: 'UNAVAILABLE' });
+  await a.del('1');
+  await t.rejects(a.add('4'), { code: 'UNAVAILABLE' }, 'nor when the one that had it is taken off');
+  t.strictSame(a.speaking(), []);
+  a.line = 'there';
+  await a.custody().settle(SIGNAL);
+  t.equal(await holderOf(store), 'b 2');
+  await consistent(t, store);
+});
+
+t.test('store away: what a later sandbox had is not inherited from an earlier one that nobody took off', async (t) => {
+  const { store, a, b } = await twoHosts();
+  await a.add('1');
+  await a.add('2');
+  await a.del('2');
+  await b.add('3');
+  a.line = 'away';
+  await t.rejects(a.add('4'), { code: 'UNAVAILABLE' });
+  t.strictSame(a.speaking(), []);
+  t.equal(await holderOf(store), 'b 3');
+});
+
 type Action =
   | { readonly kind: 'add' | 'del'; readonly host: number; readonly pod: number }
   | { readonly kind: 'lose' | 'expire' | 'regain' | 'restart' | 'away' | 'unknown' | 'there'; readonly host: number };
