@@ -3,6 +3,7 @@
 // is told to it later.
 import type { Logger } from 'pino';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
+import { KeyedMutex } from '../../lib/keyed-mutex.ts';
 import type { LinkPlan, PodLinks } from '../host/network/pod-links.ts';
 import type { PodReference } from '../model/pod.ts';
 import type { Granted } from './acquire.ts';
@@ -43,7 +44,8 @@ export interface CustodyParts {
 }
 
 const sharesAddress = (one: AttachmentRecord, other: AttachmentRecord): boolean =>
-  one.pool === other.pool && one.addresses.some(({ address }) => other.addresses.some((each) => each.address === address));
+  one.pool === other.pool &&
+  one.addresses.some(({ address }) => other.addresses.some((each) => each.address === address));
 
 /** Only the pod's next sandbox, wherever it is, can ask for what this one has. */
 const isMovable = (owner: Owner): boolean => owner.ip === 'keep';
@@ -67,6 +69,8 @@ export class Custody {
   /** Whether that look has to be had, or had again. */
   #isUncertain = true;
   readonly #work = new Set<Promise<void>>();
+  /** Of the interfaces that go down and up with the lease: in the order of its changes. */
+  readonly #moves = new KeyedMutex();
 
   constructor(parts: CustodyParts) {
     this.#parts = parts;
@@ -181,7 +185,10 @@ export class Custody {
     const { session } = this.#parts;
     const look = async (): Promise<void> => {
       if (!this.#isUncertain || !session.isValid()) return;
-      await this.#forAll((id) => this.#lookAt(id, signal), signal);
+      // What is seen under one lease says nothing about the next.
+      const sameLease = AbortSignal.any([signal, this.#looking.signal]);
+      await this.#forAll((id) => this.#lookAt(id, sameLease), sameLease);
+      sameLease.throwIfAborted();
       this.#isUncertain = false;
     };
     await attemptAll([() => this.#forAll((id) => this.#tell(id, signal), signal), look], 'settled', signal);
@@ -269,7 +276,7 @@ export class Custody {
     const { links, logger } = this.#parts;
     const hostName = hostNameOf(id);
     try {
-      await links.quiesce(hostName, AbortSignal.timeout(QUIESCE_MS));
+      await this.#moves.run(hostName, () => links.quiesce(hostName, AbortSignal.timeout(QUIESCE_MS)));
     } catch (error) {
       logger.error(
         { hostName, error: describeError(error) },
@@ -283,9 +290,10 @@ export class Custody {
 
   async #lookAt(id: AttachmentId, signal: AbortSignal): Promise<void> {
     const { holdings, leases } = this.#parts;
+    // What the store could not be told may have gone to somebody else meanwhile, as everything else.
+    await this.#tell(id, signal);
     const holding = holdings.get(id);
-    if (holding === undefined || holding.leaving !== undefined || holding.from !== undefined) return;
-    if (holding.isLost === true) return;
+    if (holding === undefined || holding.isLost === true) return;
     const isOurs = (await holdsAll(leases, id, holding.record, signal)) || (await reclaim(leases, holding, signal));
     await (isOurs ? this.#putUp(holding, signal) : this.#giveUp(holding, signal));
   }
@@ -293,10 +301,12 @@ export class Custody {
   async #putUp({ id, record, plan }: Holding, signal: AbortSignal): Promise<void> {
     const { links, session, logger } = this.#parts;
     if (plan === undefined || !isMovable(record.owner)) return;
-    // Nothing may come between the question and the call: whatever is taken down later is so after it.
-    if (!session.isValid()) throw new HoldfastError('UNAVAILABLE', 'the lease ended before all was up again');
-    try {
+    const resume = async (): Promise<void> => {
+      if (!session.isValid()) throw new HoldfastError('UNAVAILABLE', 'the lease ended before all was up again');
       await links.resume(plan, signal);
+    };
+    try {
+      await this.#moves.run(plan.hostName, resume, signal);
     } catch (error) {
       if (!(error instanceof HoldfastError) || error.code !== 'NOT_FOUND') throw error;
       logger.info({ ...id }, 'the interface of a sandbox is gone; its address is collected when the sandbox is, too');

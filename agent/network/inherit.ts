@@ -44,7 +44,8 @@ export async function inherit(
   const { id, pool, owner } = request;
   if (!session.isValid()) return undefined;
   const own = holdings.get(id);
-  if (own !== undefined) return own.leaving === undefined && own.isLost === undefined ? grantedOf(own.record, pool, false) : undefined;
+  if (own !== undefined)
+    return own.leaving === undefined && own.isLost === undefined ? grantedOf(own.record, pool, false) : undefined;
   const former = owner.pod && holdings.ofPod(owner.pod, id);
   if (former === undefined || !mayInherit(owner, former)) return undefined;
   return await locked(former.id, () => takeOver(parts, request, former.id, signal), signal);

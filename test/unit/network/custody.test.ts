@@ -1,5 +1,7 @@
 // Hosts that share a store: a pod's address follows it from host to host, no two hosts speak with it, and a store that is away
 // keeps nobody from being restarted.
+import { once } from 'node:events';
+import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import type { LeaseStore } from '../../../agent/network/lease-store.ts';
@@ -7,6 +9,7 @@ import { listAttachments } from '../../../agent/network/list-attachments.ts';
 import { hostNameOf } from '../../../agent/network/plan-link.ts';
 import { addressKey } from '../../../agent/network/records.ts';
 import { parseRecord } from '../../../agent/network/transaction.ts';
+import { HoldfastError } from '../../../lib/errors.ts';
 import { inconsistencies } from '../../support/address-consistency.ts';
 import { type MemoryLeaseStore, memoryLeaseStore } from '../../support/memory-lease-store.ts';
 import { holdsAsync } from '../../support/properties.ts';
@@ -286,6 +289,100 @@ t.test('store away: what a later sandbox had is not inherited from an earlier on
   await t.rejects(a.add('4'), { code: 'UNAVAILABLE' });
   t.strictSame(a.speaking(), []);
   t.equal(await holderOf(store), 'b 3');
+});
+
+/** A host that has lost its lease and has it again, and has not been able to look at what is its own. */
+async function uncertain(a: SharingHost): Promise<void> {
+  await a.lose();
+  a.line = 'away';
+  await a.regain();
+  a.line = 'there';
+}
+
+/** Opens after the next few steps of others at the soonest. */
+async function aWhile(): Promise<void> {
+  for (let count = 0; count < 50; count += 1) await setImmediate();
+}
+
+t.test('a lease that ends while an interface comes back: it goes down again', async (t) => {
+  const { a } = await twoHosts();
+  await a.add('1');
+  await uncertain(a);
+  let losing: Promise<void> | undefined;
+  a.links.once('resume', async () => {
+    losing = a.lose();
+    await aWhile();
+  });
+  await a
+    .custody()
+    .settle(SIGNAL)
+    .catch(() => undefined);
+  await losing;
+  t.strictSame(a.speaking(), []);
+  await a.regain();
+  t.strictSame(a.speaking(), [ADDRESS]);
+});
+
+t.test('a lease that is there again while an interface goes down: it comes back all the same', async (t) => {
+  const { a } = await twoHosts();
+  await a.add('1');
+  a.links.once('quiesce', aWhile);
+  const losing = a.lose();
+  await a.regain();
+  await losing;
+  t.strictSame(a.speaking(), [ADDRESS]);
+  t.match(a.custody().state, { down: 0 });
+});
+
+t.test('store away: a look under an earlier lease does not tell what is still this host’s', async (t) => {
+  const { a, b } = await twoHosts();
+  await a.add('1');
+  await uncertain(a);
+  const gate = new AbortController();
+  a.links.once('resume', async () => void (await once(gate.signal, 'abort')));
+  const looking = a
+    .custody()
+    .settle(SIGNAL)
+    .catch(() => undefined);
+  await aWhile();
+  const losing = a.lose();
+  await a.expire();
+  await b.add('2');
+  a.line = 'away';
+  const regaining = a.regain();
+  await aWhile();
+  gate.abort();
+  await Promise.all([looking, losing, regaining]);
+  await t.rejects(a.add('3'), { code: 'UNAVAILABLE' });
+  t.strictSame(a.speaking(), []);
+});
+
+t.test('store away: what it could not be told under an earlier lease is not inherited', async (t) => {
+  const store = memoryLeaseStore();
+  let failures = 0;
+  const flaky: LeaseStore = {
+    ...store,
+    read: async (keys, signal) => {
+      if (failures === 0) return await store.read(keys, signal);
+      failures -= 1;
+      throw new HoldfastError('UNAVAILABLE', 'the store is away for a moment');
+    },
+  };
+  const [a, b] = [sharingHost('a', flaky, POOL), sharingHost('b', store, POOL)];
+  await a.regain();
+  await b.regain();
+  await a.add('1');
+  a.line = 'away';
+  await a.del('1');
+  await a.lose();
+  await a.expire();
+  await b.add('2');
+  a.line = 'there';
+  failures = 1;
+  await a.regain();
+  a.line = 'away';
+  await t.rejects(a.add('3'), { code: 'UNAVAILABLE' });
+  t.strictSame(a.speaking(), []);
 });
 
 type Action =
