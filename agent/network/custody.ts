@@ -126,15 +126,22 @@ export class Custody {
     }
   }
 
+  /** What {@link requireLease} is to be told later. */
+  get lease(): string | undefined {
+    return this.#parts.session.identity;
+  }
+
   /**
-   * To be asked after the interface was made, too: the lease may have ended meanwhile, before there was anything to take down.
+   * To be asked after the interface was made: the lease may have ended meanwhile, before there was anything to take down.
+   * @param lease - under which the address was granted: under a later one others may have taken it over in between
    * @throws HoldfastError UNAVAILABLE when the address may not speak
    */
-  requireLease(owner: Owner): void {
-    if (!isMovable(owner) || this.#parts.session.isValid()) return;
+  requireLease(owner: Owner, lease: string | undefined): void {
+    const { session } = this.#parts;
+    if (!isMovable(owner) || (session.isValid() && session.identity === lease)) return;
     throw new HoldfastError(
       'UNAVAILABLE',
-      "this host has no lease in etcd, and others may take over the pod's address; it is tried again",
+      "this host has lost its lease in etcd, and others may take over the pod's address; it is tried again",
     );
   }
 

@@ -110,12 +110,20 @@ export class SandboxInterfaces {
   ): Promise<Link> {
     const { links, custody } = this.#parts;
     const isProbed = probe && isChanged && plan.dataPlane.mode === 'bridge';
+    const lease = custody?.lease;
     const link = await links.attach(
       netns,
       { ...plan, ...(isProbed && { probe: true }), ...(isMoved && { moved: true }) },
       signal,
     );
-    custody?.requireLease(record.owner);
+    try {
+      custody?.requireLease(record.owner, lease);
+    } catch (error) {
+      // Also when an earlier call was granted the address: it was this one that made the interface.
+      await links.quiesce(plan.hostName, AbortSignal.timeout(CLEAN_UP_MS));
+      await links.remove(plan.hostName, AbortSignal.timeout(CLEAN_UP_MS));
+      throw error;
+    }
     if (isMoved || isProbed) this.#parts.announcements.tell(netns, plan);
     return link;
   }

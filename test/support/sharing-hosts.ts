@@ -48,14 +48,22 @@ export interface SharingHost {
 
 interface FakeSession extends HostSession {
   set(isValid: boolean): void;
+  /** The former lease was removed. */
+  begin(): void;
 }
 
 function fakeSession(): FakeSession {
   let isValid = false;
   let told: SessionState = 'lost';
+  let leases = 0;
   const listeners = new Set<(state: SessionState) => void>();
   return {
-    identity: 'one',
+    get identity() {
+      return `lease ${leases}`;
+    },
+    begin: () => {
+      leases += 1;
+    },
     isValid: () => isValid,
     validForMs: () => (isValid ? 1000 : 0),
     onChange: (listener) => {
@@ -152,7 +160,8 @@ export function sharingHost(name: string, shared: LeaseStore, pool: Pool): Shari
       await shared.commit({ expect: new Map(), write: new Map([[key.key, undefined]]) }, SIGNAL);
     },
     regain: async () => {
-      const value = JSON.stringify({ identity: 'one', machine: name });
+      if (!(await shared.read([key.key], SIGNAL)).has(key.key)) session.now.begin();
+      const value = JSON.stringify({ identity: session.now.identity, machine: name });
       await shared.commit({ expect: new Map(), write: new Map([[key.key, value]]) }, SIGNAL);
       session.now.set(true);
       await agent.custody.idle();

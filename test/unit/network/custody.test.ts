@@ -125,6 +125,34 @@ t.test('a lease that ends while a pod is joined: its interface is taken off agai
   await consistent(t, store);
 });
 
+t.test('a lease that ends while a pod is joined once more, after the agent had died in the middle', async (t) => {
+  const { a } = await twoHosts();
+  await a.add('1');
+  a.links.vanish(hostNameOf(sandboxOf('1')));
+  a.links.once('attach', async () => void a.lose());
+  await t.rejects(a.add('1'), { code: 'UNAVAILABLE' });
+  t.strictSame(a.speaking(), []);
+});
+
+t.test('a lease that ends and begins anew while a pod is joined: somebody else may have its address', async (t) => {
+  const { a, b } = await twoHosts();
+  a.links.once('attach', async () => {
+    await a.lose();
+    await a.expire();
+    await b.add('2');
+    void a.regain();
+    await aWhile();
+  });
+  await t.rejects(a.add('1'), { code: 'UNAVAILABLE' });
+  t.strictSame(a.speaking(), []);
+  t.strictSame(
+    a.links.calls.filter((call) => call.startsWith('announce')),
+    [],
+  );
+  await a.custody().idle();
+  t.strictSame(b.speaking(), [ADDRESS]);
+});
+
 t.test('store away: pods of this host are restarted, and the store is told later', async (t) => {
   const { store, a } = await twoHosts();
   await a.add('1');
@@ -363,7 +391,7 @@ t.test('store away: what it could not be told under an earlier lease is not inhe
   const flaky: LeaseStore = {
     ...store,
     read: async (keys, signal) => {
-      if (failures === 0) return await store.read(keys, signal);
+      if (failures === 0 || !keys.some((key) => key.startsWith('attachment/'))) return await store.read(keys, signal);
       failures -= 1;
       throw new HoldfastError('UNAVAILABLE', 'the store is away for a moment');
     },
