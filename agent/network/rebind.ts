@@ -1,10 +1,11 @@
 // Tells the store what a pod's new sandbox took over from an earlier one while the store could not be asked.
-
+import type { AttachmentId } from './cni/request.ts';
+import { giveBack } from './free-places.ts';
 import type { Holding } from './holdings.ts';
 import type { Handover, LeaseContext } from './lease-context.ts';
 import { type AttachmentRecord, addressKey, attachmentKey, keptKey } from './records.ts';
-import { isSameAttachment } from './reuse.ts';
-import { inTurn } from './transaction.ts';
+import { isHeldBy, isSameAttachment } from './reuse.ts';
+import { inTurn, type Transaction } from './transaction.ts';
 
 /**
  * Safe to be done again when it is not known whether it was done.
@@ -47,6 +48,7 @@ export async function rebind(
           ...(owner.app && { app: owner.app }),
         });
       }
+      handovers.push(...(await dropOthers(context, transaction, id, rebound, signal)));
       const now = { ...record, addresses: rebound };
       transaction.put(own, now);
       for (const each of from) transaction.delete(attachmentKey(context.host, each));
@@ -62,4 +64,34 @@ export async function rebind(
   );
   for (const handover of done?.handovers ?? []) context.onHandover(handover);
   return done?.now;
+}
+
+/** The store may have granted the sandbox others before it was away, of which nobody was told: they never spoke. */
+async function dropOthers(
+  context: LeaseContext,
+  transaction: Transaction,
+  id: AttachmentId,
+  rebound: AttachmentRecord['addresses'],
+  signal: AbortSignal,
+): Promise<readonly Handover[]> {
+  const there = transaction.get(attachmentKey(context.host, id));
+  if (there === undefined) return [];
+  const { pool } = there;
+  const others = there.addresses.filter(({ address }) => !rebound.some((each) => each.address === address));
+  await transaction.load(
+    others.map(({ address }) => addressKey(pool, address)),
+    signal,
+  );
+  const dropped = others.filter(({ address, generation }) =>
+    isHeldBy(transaction.get(addressKey(pool, address)), context.host, id, generation),
+  );
+  const coolsUntil = context.now() + context.options.cooldown;
+  for (const { address } of dropped) await giveBack(context, transaction, pool, address, coolsUntil, signal);
+  return dropped.map(({ address }) => ({
+    address,
+    pool,
+    event: 'freed',
+    detail: 'its sandbox went on with what its pod had',
+    containerId: id.containerId,
+  }));
 }

@@ -319,6 +319,21 @@ t.test('store away: what a later sandbox had is not inherited from an earlier on
   t.equal(await holderOf(store), 'b 3');
 });
 
+t.test('store away: what it may have granted anew before that is not forgotten', async (t) => {
+  const { store, a } = await twoHosts();
+  await a.add('1', 'web', {});
+  a.line = 'away after the next change';
+  t.strictSame(await a.add('2', 'web', {}), [ADDRESS], 'the pod goes on with what it had');
+  a.line = 'there';
+  await a.custody().settle(SIGNAL);
+  await consistent(t, store);
+  t.equal(await holderOf(store, '192.0.2.2'), 'nobody');
+  await a.del('1');
+  await a.del('2');
+  await consistent(t, store);
+  t.equal(await holderOf(store), 'nobody');
+});
+
 /** A host that has lost its lease and has it again, and has not been able to look at what is its own. */
 async function uncertain(a: SharingHost): Promise<void> {
   await a.lose();
