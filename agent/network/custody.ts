@@ -43,6 +43,8 @@ export interface CustodyParts {
   readonly monotonic: () => number;
 }
 
+const isUnavailable = (error: unknown): boolean => error instanceof HoldfastError && error.code === 'UNAVAILABLE';
+
 const sharesAddress = (one: AttachmentRecord, other: AttachmentRecord): boolean =>
   one.pool === other.pool &&
   one.addresses.some(({ address }) => other.addresses.some((each) => each.address === address));
@@ -178,7 +180,7 @@ export class Custody {
     try {
       await this.#tellReleased(id, signal);
     } catch (error) {
-      if (!(error instanceof HoldfastError) || error.code !== 'UNAVAILABLE') throw error;
+      if (!isUnavailable(error)) throw error;
       // Of what this host does not know the store may know: then it is collected like that of any sandbox that is gone.
       logger.warn({ ...id, error: describeError(error) }, 'the addresses of a sandbox are given back later');
     }
@@ -219,7 +221,9 @@ export class Custody {
         await release(leases, id, signal);
       }
     } catch (error) {
-      const leaving = error instanceof UnclearOutcome || holding?.leaving === 'unclear' ? 'unclear' : 'untold';
+      // Whoever gave up waiting, or failed in another way, may have done so when the change was on its way.
+      const isUntold = isUnavailable(error) && !(error instanceof UnclearOutcome) && !signal.aborted;
+      const leaving = isUntold && holding?.leaving !== 'unclear' ? 'untold' : 'unclear';
       await holdings.change(id, (there) => ({ ...there, leaving }));
       throw error;
     }

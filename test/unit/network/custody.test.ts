@@ -334,6 +334,34 @@ t.test('store away: what it may have granted anew before that is not forgotten',
   t.equal(await holderOf(store), 'nobody');
 });
 
+t.test('store away: what was on its way to be given back when nobody waited any more is not inherited', async (t) => {
+  const store = memoryLeaseStore();
+  const ending = new AbortController();
+  let isSlow = false;
+  const slow: LeaseStore = {
+    ...store,
+    commit: async (change, signal) => {
+      const outcome = await store.commit(change, signal);
+      if (!isSlow) return outcome;
+      ending.abort();
+      throw ending.signal.reason;
+    },
+  };
+  const [a, b] = [sharingHost('a', slow, POOL), sharingHost('b', store, POOL)];
+  await a.regain();
+  await b.regain();
+  await a.add('1');
+  a.line = 'away';
+  await a.del('1');
+  a.line = 'there';
+  isSlow = true;
+  await t.rejects(a.custody().settle(ending.signal));
+  t.strictSame(await b.add('2'), [ADDRESS]);
+  a.line = 'away';
+  await t.rejects(a.add('3'), { code: 'UNAVAILABLE' });
+  t.strictSame(a.speaking(), []);
+});
+
 /** A host that has lost its lease and has it again, and has not been able to look at what is its own. */
 async function uncertain(a: SharingHost): Promise<void> {
   await a.lose();
