@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { HoldfastError } from '../../lib/errors.ts';
 import type { PodLinks } from '../host/network/pod-links.ts';
 import { type Acquired, acquire, type Grant, type Granted } from './acquire.ts';
+import type { Locked } from './attachment-locks.ts';
 import type { AttachmentId } from './cni/request.ts';
 import type { Custody } from './custody.ts';
 import type { Inheritance } from './inherit.ts';
@@ -25,25 +26,23 @@ export interface ObtainParts {
   readonly links: PodLinks;
   /** undefined: no other host could take over anything. */
   readonly custody: Custody | undefined;
+  readonly locked: Locked;
 }
 
 /**
+ * The caller has the lock of the sandbox, and that of its pod if it keeps its addresses.
  * @throws HoldfastError NO_ROOM; PRECONDITION; UNAVAILABLE when the store is away, or when the pod's address is somebody
  *   else's still; INVALID_CONFIG for a pool without subnets
  */
 export async function obtain(parts: ObtainParts, request: Inheritance, signal: AbortSignal): Promise<Obtained> {
-  const silenced: AttachmentId[] = [];
   for (let waits = 0; ; ) {
-    const acquired = await acquireOrInherit(parts, { ...request, silenced }, signal);
+    const acquired = await acquireOrInherit(parts, request, signal);
     switch (acquired.kind) {
       case 'granted': {
         const [first, ...others] = acquired.grants;
         if (first !== undefined) return { ...acquired, grants: [first, ...others] };
         throw new HoldfastError('INVALID_CONFIG', `pool ${request.pool.name} has no subnet`);
       }
-      case 'silence':
-        await silence(parts, acquired.holder, silenced, signal);
-        break;
       case 'elsewhere':
         if (acquired.waitMs === undefined || waits === MOST_WAITS) throw heldElsewhere(acquired);
         await delay(acquired.waitMs, undefined, { signal });
@@ -53,18 +52,15 @@ export async function obtain(parts: ObtainParts, request: Inheritance, signal: A
   }
 }
 
-type AcquireRequest = Inheritance & { readonly silenced: readonly AttachmentId[] };
+type Answer = Exclude<Acquired, { readonly kind: 'silence' }>;
 
-async function acquireOrInherit(
-  { leases, custody }: ObtainParts,
-  request: AcquireRequest,
-  signal: AbortSignal,
-): Promise<Acquired> {
-  if (custody === undefined) return await acquire(leases, request, signal);
+async function acquireOrInherit(parts: ObtainParts, request: Inheritance, signal: AbortSignal): Promise<Answer> {
+  const { custody } = parts;
+  if (custody === undefined) return await acquirePast(parts, request, [], signal);
   const { id, owner } = request;
   try {
     if (owner.pod !== undefined) await custody.settlePod(owner.pod, id, signal);
-    return await acquire(leases, request, signal);
+    return await acquirePast(parts, request, [], signal);
   } catch (error) {
     if (!(error instanceof HoldfastError) || error.code !== 'UNAVAILABLE') throw error;
     const inherited = await custody.inherit(request, signal);
@@ -73,10 +69,27 @@ async function acquireOrInherit(
   }
 }
 
+/** What is silenced stays so until the addresses are on record as this sandbox's: nobody puts it up again in between. */
+async function acquirePast(
+  parts: ObtainParts,
+  request: Inheritance,
+  silenced: readonly AttachmentId[],
+  signal: AbortSignal,
+): Promise<Answer> {
+  const acquired = await acquire(parts.leases, { ...request, silenced }, signal);
+  if (acquired.kind !== 'silence') return acquired;
+  const { holder } = acquired;
+  const goOn = async (): Promise<Answer> => {
+    await silence(parts, holder, silenced, signal);
+    return await acquirePast(parts, request, [...silenced, holder], signal);
+  };
+  return await parts.locked(holder, goOn, signal);
+}
+
 async function silence(
   { leases, links }: ObtainParts,
   holder: AttachmentId,
-  silenced: AttachmentId[],
+  silenced: readonly AttachmentId[],
   signal: AbortSignal,
 ): Promise<void> {
   const held = await findAttachment(leases, holder, signal);
@@ -87,7 +100,6 @@ async function silence(
     );
   }
   await links.quiesce(hostNameOf(holder), signal);
-  silenced.push(holder);
 }
 
 function heldElsewhere({ address, host, waitMs }: Elsewhere): HoldfastError {

@@ -394,6 +394,24 @@ t.test('a lease that ends while an interface comes back: it goes down again', as
   t.strictSame(a.speaking(), [ADDRESS]);
 });
 
+t.test(
+  'an interface that comes back while the pod’s next sandbox takes its address: only the next one speaks',
+  async (t) => {
+    const { a } = await twoHosts();
+    await a.add('1');
+    await uncertain(a);
+    let adding: Promise<unknown> | undefined;
+    a.links.once('resume', async () => {
+      adding = a.add('2');
+      await aWhile();
+    });
+    await a.custody().settle(SIGNAL);
+    t.strictSame(await adding, [ADDRESS]);
+    t.strictSame(a.links.clashes, []);
+    t.strictSame(a.speaking(), [ADDRESS]);
+  },
+);
+
 t.test('a lease that is there again while an interface goes down: it comes back all the same', async (t) => {
   const { a } = await twoHosts();
   await a.add('1');
