@@ -107,7 +107,9 @@ async function grant(
       addresses: addresses.map(({ address }) => address),
     });
   }
-  const isMoved = reused.some(({ record: { state } }) => state.host !== context.host);
+  const isMoved = reused.some(
+    ({ record: { state } }) => state.host !== context.host || (state.kind === 'kept' && state.isMoved === true),
+  );
   const isChanged = isMoved || owner.ip !== 'keep' || reused.length < grants.length;
   return { acquired: { kind: 'granted', grants, record, isNew: true, isChanged, isMoved }, handovers };
 }

@@ -172,13 +172,16 @@ export class Custody {
     return granted;
   }
 
-  /** Gives back what the sandbox has, whose interface is silent; while the store is away that is only noted. */
-  async release(id: AttachmentId, signal: AbortSignal): Promise<void> {
+  /**
+   * Gives back what the sandbox has, whose interface is silent; while the store is away that is only noted.
+   * @param isMoved - as `release` of release.ts
+   */
+  async release(id: AttachmentId, signal: AbortSignal, isMoved = false): Promise<void> {
     const { holdings, logger } = this.#parts;
     // Its pod's next sandbox has them already, and tells the store so.
     if (holdings.heirOf(id) !== undefined) return;
     try {
-      await this.#tellReleased(id, signal);
+      await this.#tellReleased(id, signal, isMoved);
     } catch (error) {
       if (!isUnavailable(error)) throw error;
       // Of what this host does not know the store may know: then it is collected like that of any sandbox that is gone.
@@ -213,12 +216,12 @@ export class Custody {
     await attemptAll(works, 'settled', signal);
   }
 
-  async #tellReleased(id: AttachmentId, signal: AbortSignal): Promise<void> {
+  async #tellReleased(id: AttachmentId, signal: AbortSignal, isMoved = false): Promise<void> {
     const { holdings, leases } = this.#parts;
     const holding = holdings.get(id);
     try {
       if (holding?.from === undefined || (await rebind(leases, holding, signal)) !== undefined) {
-        await release(leases, id, signal);
+        await release(leases, id, signal, isMoved);
       }
     } catch (error) {
       // Whoever gave up waiting, or failed in another way, may have done so when the change was on its way.

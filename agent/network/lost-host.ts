@@ -38,7 +38,7 @@ export async function releaseHost(context: LeaseContext, host: string, signal: A
         context,
         async (transaction) => {
           await requireGone(transaction, host, signal);
-          return await takeBack(context, transaction, { host, id, detail }, signal);
+          return await takeBack(context, transaction, { host, id, detail, isMoved: true }, signal);
         },
         signal,
       );
@@ -90,7 +90,8 @@ async function adopt(
   const state = record?.state;
   if (record === undefined || state === undefined || state.kind === 'held') return;
   if (state.until !== until || state.host !== host) return;
-  transaction.put(key, { ...record, state: { ...state, host: context.host } });
+  const adopted = { ...state, host: context.host };
+  transaction.put(key, { ...record, state: adopted.kind === 'kept' ? { ...adopted, isMoved: true } : adopted });
   transaction.put(expiryKey(context.host, until, pool, address), {});
   if (state.kind === 'reserved') await adoptEntry(context, transaction, pool, address, state.app, signal);
 }

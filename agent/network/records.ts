@@ -49,6 +49,8 @@ const addressSchema = z.object({
       owner: ownerSchema,
       since: time,
       until: time,
+      /** Given back before the host had spoken with it, or by another host: others may still, or be looked for. */
+      isMoved: z.literal(true).optional(),
     }),
     /** In the reserve of the app. */
     z.object({ kind: z.literal('reserved'), host: z.string(), app: appSchema, since: time, until: time }),

@@ -28,14 +28,17 @@ interface Held {
 
 /**
  * Its interface must not speak any more. Nothing happens for a sandbox that has nothing.
+ * @param isMoved - whether what waits for the pod is to be treated as moved when it comes back
  * @throws HoldfastError UNAVAILABLE when the store cannot be asked
  */
-export async function release(context: LeaseContext, id: AttachmentId, signal: AbortSignal): Promise<void> {
-  const handovers = await inTurn(
-    context,
-    (transaction) => takeBack(context, transaction, { host: context.host, id, detail: 'its sandbox went' }, signal),
-    signal,
-  );
+export async function release(
+  context: LeaseContext,
+  id: AttachmentId,
+  signal: AbortSignal,
+  isMoved = false,
+): Promise<void> {
+  const holder = { host: context.host, id, detail: 'its sandbox went', isMoved };
+  const handovers = await inTurn(context, (transaction) => takeBack(context, transaction, holder, signal), signal);
   for (const handover of handovers) context.onHandover(handover);
 }
 
@@ -44,13 +47,15 @@ export interface Holder {
   readonly id: AttachmentId;
   /** Why it holds its addresses no longer. */
   readonly detail: string;
+  /** As {@link release}. */
+  readonly isMoved: boolean;
 }
 
 /** What becomes of the addresses is looked after by this host. @returns what is to be told when it is durable */
 export async function takeBack(
   context: LeaseContext,
   transaction: Transaction,
-  { host, id, detail }: Holder,
+  { host, id, detail, isMoved }: Holder,
   signal: AbortSignal,
 ): Promise<readonly Handover[]> {
   const own = attachmentKey(host, id);
@@ -59,7 +64,7 @@ export async function takeBack(
   await transaction.load([own], signal);
   const attachment = transaction.get(own);
   if (attachment === undefined) return [];
-  const { pool, owner, addresses } = attachment;
+  const { pool, addresses } = attachment;
   await transaction.load(
     [...addresses.map(({ address }) => addressKey(pool, address)), ...settleKeys(context, attachment)],
     signal,
@@ -72,7 +77,7 @@ export async function takeBack(
   }
   transaction.delete(own);
   if (held.length === 0) return [];
-  const told = await settle(context, transaction, pool, owner, held, signal);
+  const told = await settle(context, transaction, attachment, held, isMoved, signal);
   return told.map((handover) => ({ detail, ...handover, containerId: id.containerId }));
 }
 
@@ -93,13 +98,16 @@ function settleKeys(
 async function settle(
   context: LeaseContext,
   transaction: Transaction,
-  pool: string,
-  owner: Owner,
+  { pool, owner }: AttachmentRecord,
   held: readonly Held[],
+  isMoved: boolean,
   signal: AbortSignal,
 ): Promise<readonly Settled[]> {
   const { ip, pod, app } = owner;
-  if (ip === 'keep' && pod !== undefined) return keep(context, transaction, pool, owner, pod, held);
+  if (ip === 'keep' && pod !== undefined) {
+    const waiting = { owner, pod, ...(isMoved && { isMoved }) };
+    return keep(context, transaction, pool, waiting, held);
+  }
   if (ip === 'app' && app !== undefined) return await reserve(context, transaction, pool, app, held, signal);
   const coolsUntil = context.now() + context.options.cooldown;
   for (const { address } of held) await giveBack(context, transaction, pool, address, coolsUntil, signal);
@@ -115,19 +123,18 @@ function keep(
   { host, now, options }: LeaseContext,
   transaction: Transaction,
   pool: string,
-  owner: Owner,
-  pod: PodReference,
+  waiting: { readonly owner: Owner; readonly pod: PodReference; readonly isMoved?: true },
   held: readonly Held[],
 ): readonly Settled[] {
   const since = now();
   const until = since + options.keepFor;
   for (const { address, record } of held) {
     const { network, ifname } = record.state;
-    const state = { kind: 'kept', host, network, ifname, pod, owner, since, until } as const;
+    const state = { kind: 'kept', host, network, ifname, ...waiting, since, until } as const;
     transaction.put(addressKey(pool, address), { generation: record.generation, state });
     transaction.put(expiryKey(host, until, pool, address), {});
   }
-  return held.map(({ address }) => ({ address, pool, event: 'kept', pod }));
+  return held.map(({ address }) => ({ address, pool, event: 'kept', pod: waiting.pod }));
 }
 
 async function reserve(

@@ -135,7 +135,7 @@ export class SandboxInterfaces {
    */
   async #orTakeOff<Result>(
     id: AttachmentId,
-    { isNew }: Obtained,
+    { isNew, isMoved, isChanged }: Obtained,
     mac: string | undefined,
     work: () => Promise<Result>,
   ): Promise<Result> {
@@ -145,7 +145,7 @@ export class SandboxInterfaces {
       if (!isNew) throw error;
       const inUse = error instanceof AddressInUseError ? error : undefined;
       try {
-        await this.takeOff(id);
+        await this.takeOff(id, isMoved || isChanged);
         if (inUse !== undefined && inUse.mac !== mac) await this.#putAside(inUse);
       } catch (undoError) {
         this.#parts.logger.warn(
@@ -166,14 +166,17 @@ export class SandboxInterfaces {
     logger.error({ address, mac }, 'an address that was to be granted is in use by somebody else; nobody gets it');
   }
 
-  /** Once it is begun, a caller that gives up must not leave the address on an interface that speaks. */
-  async takeOff(id: AttachmentId): Promise<void> {
+  /**
+   * Once it is begun, a caller that gives up must not leave the address on an interface that speaks.
+   * @param isUnproven - nobody has found out whether somebody else speaks with what it was granted
+   */
+  async takeOff(id: AttachmentId, isUnproven = false): Promise<void> {
     const { leases, links, custody, reach } = this.#parts;
     const cleanUp = AbortSignal.timeout(CLEAN_UP_MS);
     const hostName = hostNameOf(id);
     await links.quiesce(hostName, cleanUp);
     await reach('network.del.silenced');
-    await (custody === undefined ? release(leases, id, cleanUp) : custody.release(id, cleanUp));
+    await (custody === undefined ? release(leases, id, cleanUp, isUnproven) : custody.release(id, cleanUp, isUnproven));
     await reach('network.del.released');
     this.#removeLater(hostName);
   }

@@ -4,9 +4,14 @@ import { once } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import type { Address } from '../../../agent/model/address.ts';
 import type { LeaseStore } from '../../../agent/network/lease-store.ts';
+
+
 import { listAttachments } from '../../../agent/network/list-attachments.ts';
-import { hostNameOf } from '../../../agent/network/plan-link.ts';
+import { hostNameOf, macOf } from '../../../agent/network/plan-link.ts';
+
+
 import { addressKey } from '../../../agent/network/records.ts';
 import { parseRecord } from '../../../agent/network/transaction.ts';
 import { HoldfastError } from '../../../lib/errors.ts';
@@ -82,6 +87,28 @@ t.test('a host that comes back late leaves what was taken over to its new holder
   await a.del('1');
   t.equal(await holderOf(store), 'b 2', 'a late DEL frees nothing of it');
   await consistent(t, store);
+});
+
+t.test('a pod’s address that a silent host still answers for is asked for again at the next try', async (t) => {
+  const { a, b } = await twoHosts();
+  await a.add('1');
+  await a.lose();
+  await a.expire();
+  b.links.use(ADDRESS, macOf(ADDRESS as Address));
+  const add = (containerId: string) =>
+    b.attachments().add(
+      {
+        command: 'ADD',
+        id: sandboxOf(containerId),
+        netns: `/run/netns/${containerId}`,
+        config: { name: 'pods', dataPlane: { mode: 'bridge', bridge: 'br', uplink: 'eth0', hairpin: false } },
+        pod: { namespace: 'default', name: 'db-0', annotations: { 'holdfast.dev/ip': 'keep' } },
+      },
+      SIGNAL,
+    );
+  await t.rejects(add('2'), { code: 'UNAVAILABLE', message: /still answers for it/ });
+  await t.rejects(add('3'), { code: 'UNAVAILABLE', message: /still answers for it/ });
+  t.strictSame(b.speaking(), []);
 });
 
 t.test('what nobody took over goes up again, also after another start of the agent', async (t) => {

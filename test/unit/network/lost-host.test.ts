@@ -75,6 +75,21 @@ t.test('what waits there is ended in time by the host that was told', async (t) 
   t.strictSame(await inconsistencies(), []);
 });
 
+t.test('what a pod gets of it elsewhere has moved, whoever gave it up', async (t) => {
+  const { a, b } = start();
+  const grantOf = (containerId: string, owner: Owner) =>
+    acquire(b, { id: sandboxOf(containerId), pool: POOL, owner, mode: 'bridge', netns: '/n', silenced: [] }, SIGNAL);
+  const other: Owner = { ...KEEP, pod: { namespace: 'default', name: 'db-1' } };
+  await add(a, '1', KEEP);
+  await add(a, '2', other);
+  await release(a, sandboxOf('2'), SIGNAL);
+  await releaseHost(b, 'a', SIGNAL);
+  t.match(await grantOf('3', KEEP), { isMoved: true, isChanged: true });
+  t.match(await grantOf('4', other), { isMoved: true, isChanged: true });
+  await release(b, sandboxOf('3'), SIGNAL);
+  t.match(await grantOf('5', KEEP), { isMoved: false, isChanged: false });
+});
+
 t.test('a host that has its lease keeps what it has; a late DEL of one that was given up frees nothing', async (t) => {
   const { a, b, setLease, inconsistencies } = start();
   await add(a, '1', KEEP);
