@@ -20,8 +20,8 @@ export interface CollectorParts {
   readonly leases: LeaseContext;
   readonly links: PodLinks;
   readonly attachments: Attachments;
-  /** Host ends of sandboxes that the host itself knows, whatever the store says. */
-  readonly knownHostNames: () => readonly string[];
+  /** Sandboxes that the host itself knows, whatever the store says. */
+  readonly held: () => readonly ListedAttachment[];
   readonly runtime: Pick<ContainerRuntime, 'listSandboxes' | 'sandboxStatus'>;
   readonly lookAtNamespaces: (paths: readonly string[]) => Promise<NamespaceUse>;
   readonly logger: Logger;
@@ -76,9 +76,9 @@ export class Collector {
   }
 
   async #endLeaks(signal: AbortSignal): Promise<void> {
-    const { leases, runtime, lookAtNamespaces, monotonic } = this.#parts;
+    const { runtime, lookAtNamespaces, monotonic } = this.#parts;
     // Before the sandboxes: what is attached after this look is not judged by it.
-    const attachments = await listAttachments(leases, signal);
+    const attachments = await this.#known(signal);
     const sandboxes = await runtime.listSandboxes(signal);
     const sandboxIds = new Set(sandboxes.map(({ id }) => String(id)));
     const questioned = inQuestion(attachments, sandboxIds);
@@ -89,10 +89,10 @@ export class Collector {
   }
 
   async #end({ id, record }: ListedAttachment, signal: AbortSignal): Promise<void> {
-    const { leases, runtime, attachments, logger, onCollected } = this.#parts;
+    const { runtime, attachments, logger, onCollected } = this.#parts;
     // Once more, and only about this one: what the looks showed may have changed since.
     const isLeaked = async (): Promise<boolean> => {
-      const there = await listAttachments(leases, signal, id.containerId);
+      const there = await this.#known(signal, id.containerId);
       // Taken off meanwhile; what has been joined since is another attachment.
       if (!there.some((each) => isSameAttachment(each.id, id) && each.record.since === record.since)) return false;
       if ((await runtime.sandboxStatus(sandboxId(id.containerId), signal)) !== undefined) return false;
@@ -114,16 +114,24 @@ export class Collector {
     logger.warn({ ...id, pod: record.owner.pod, addresses }, 'the addresses of a sandbox that is gone were collected');
   }
 
+  /** Also what is not on record any more, such as what an administrator gave up while this host was away. */
+  async #known(signal: AbortSignal, containerId?: string): Promise<readonly ListedAttachment[]> {
+    const { leases, held } = this.#parts;
+    const onRecord = await listAttachments(leases, signal, containerId);
+    const names = new Set(onRecord.map(({ id }) => hostNameOf(id)));
+    const others = held().filter(({ id }) => containerId === undefined || id.containerId === containerId);
+    return [...onRecord, ...others.filter(({ id }) => !names.has(hostNameOf(id)))];
+  }
+
   /**
    * Interfaces without a record: one of ours that is silent is removed in time; one that speaks is a pod's whose record was lost,
    * and goes on, and nobody else gets its address.
    */
   async lookAtStrays(signal: AbortSignal): Promise<void> {
-    const { leases, links, knownHostNames, logger, onCollected, monotonic } = this.#parts;
+    const { leases, links, logger, onCollected, monotonic } = this.#parts;
     // Before the records: an interface that is made after this look is not judged by it.
     const present = (await links.list(HOST_PREFIX, signal)).filter(({ name }) => isHostName(name));
-    const onRecord = (await listAttachments(leases, signal)).map(({ id }) => hostNameOf(id));
-    const known = new Set([...onRecord, ...knownHostNames()]);
+    const known = new Set((await this.#known(signal)).map(({ id }) => hostNameOf(id)));
     const stray = present.filter(({ name }) => !known.has(name));
     for (const { name, addresses } of stray.filter(({ isUp }) => isUp)) {
       for (const address of addresses) {

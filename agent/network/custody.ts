@@ -15,7 +15,7 @@ import type { Holding, Holdings } from './holdings.ts';
 import type { HostSession } from './host-session.ts';
 import { type Inheritance, inherit } from './inherit.ts';
 import type { LeaseContext } from './lease-context.ts';
-import { holdsAll } from './list-attachments.ts';
+import { holdsAll, type ListedAttachment } from './list-attachments.ts';
 import { hostNameOf } from './plan-link.ts';
 import { rebind } from './rebind.ts';
 import { reclaim } from './reclaim.ts';
@@ -111,9 +111,9 @@ export class Custody {
     return this.#parts.holdings.get(id) !== undefined;
   }
 
-  /** Host ends that this host knows whose they are, without asking the store. */
-  hostNames(): readonly string[] {
-    return this.#parts.holdings.all().map(({ id }) => hostNameOf(id));
+  /** The sandboxes that this host knows, without asking the store. */
+  held(): readonly ListedAttachment[] {
+    return this.#parts.holdings.all();
   }
 
   /** Before the interface is made. Durable when it resolves. */

@@ -136,7 +136,7 @@ export function createNetwork({
     leases,
     links,
     attachments,
-    knownHostNames: () => custody?.hostNames() ?? [],
+    held: () => custody?.held() ?? [],
     runtime,
     lookAtNamespaces,
     logger,

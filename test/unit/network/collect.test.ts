@@ -3,6 +3,7 @@ import { pino } from 'pino';
 import t from 'tap';
 import { acquire } from '../../../agent/network/acquire.ts';
 import { Collector } from '../../../agent/network/collect.ts';
+import { releaseHost } from '../../../agent/network/lost-host.ts';
 import { Owners } from '../../../agent/network/owners.ts';
 import { hostNameOf } from '../../../agent/network/plan-link.ts';
 import type { Owner } from '../../../agent/network/records.ts';
@@ -12,6 +13,7 @@ import { inconsistencies } from '../../support/address-consistency.ts';
 import { fakePodLinks } from '../../support/fake-pod-links.ts';
 import { fakeSandbox } from '../../support/fake-runtime.ts';
 import { memoryLeaseStore } from '../../support/memory-lease-store.ts';
+import { sharingHost } from '../../support/sharing-hosts.ts';
 import { testAttachments } from '../../support/test-attachments.ts';
 import { poolOf, sandboxOf, testLeases } from '../../support/test-leases.ts';
 
@@ -32,7 +34,7 @@ function start() {
   const collected: string[] = [];
   const outage: { error?: Error; duringLook?: () => Promise<void> } = {};
   const collector = new Collector({
-    knownHostNames: () => [],
+    held: () => [],
     leases,
     links,
     attachments,
@@ -189,4 +191,43 @@ t.test('a record that cannot be read keeps no other from its end', async (t) => 
   clock.now += 2000;
   await t.rejects(collector.collect(SIGNAL), { message: /cannot be read/ });
   t.equal(await held(), 1);
+});
+
+t.test('what only the host itself knows is collected as well, when its sandbox is gone', async (t) => {
+  const store = memoryLeaseStore();
+  const [a, b] = [sharingHost('a', store, POOL), sharingHost('b', store, POOL)];
+  await a.regain();
+  await b.regain();
+  await a.add('1');
+  await a.lose();
+  await a.expire();
+  t.equal(await releaseHost(b.leases, 'a', SIGNAL), 1);
+  await a.regain();
+  const clock = { now: 0 };
+  const sandboxes = new Map([['1', fakeSandbox('1', 'u')]]);
+  const collector = new Collector({
+    held: () => a.custody().held(),
+    leases: a.leases,
+    links: a.links,
+    attachments: a.attachments(),
+    runtime: { listSandboxes: async () => [...sandboxes.values()], sandboxStatus: async (id) => sandboxes.get(id) },
+    lookAtNamespaces: async () => ({ present: new Set(), inhabited: new Set() }),
+    logger: pino({ level: 'silent' }),
+    onCollected: () => undefined,
+    graceMs: GRACE,
+    monotonic: () => clock.now,
+  });
+  const lookTwice = async (): Promise<void> => {
+    await collector.collect(SIGNAL);
+    clock.now += GRACE;
+    await collector.collect(SIGNAL);
+    await a.attachments().settled();
+  };
+  await lookTwice();
+  t.equal(a.custody().held().length, 1, 'its sandbox is there');
+  t.strictSame([...a.links.ends.values()], [[]], 'silent');
+  sandboxes.clear();
+  await lookTwice();
+  t.strictSame(a.custody().held(), []);
+  t.equal(a.links.ends.size, 0);
 });
