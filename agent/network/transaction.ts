@@ -76,6 +76,12 @@ export class UnclearOutcome extends HoldfastError {
   }
 }
 
+class Overtaken extends HoldfastError {
+  constructor() {
+    super('UNAVAILABLE', 'too many others change the same addresses at the same time; try again');
+  }
+}
+
 /** Thrown by a transaction's work when what it has read is no longer so: {@link transact} does it again. */
 export class StartOver extends Error {
   override readonly name = 'StartOver';
@@ -111,17 +117,41 @@ export async function transact<Result>(
     }
     await delay(Math.random() * Math.min(LONGEST_PAUSE_MS, 2 ** attempt), undefined, { signal });
   }
-  throw new HoldfastError('UNAVAILABLE', 'too many others change the same addresses at the same time; try again');
+  throw new Overtaken();
 }
+
+/** When nobody had answered, on a clock that is never set; of each host's turns. */
+const awayAt = new WeakMap<LeaseContext['turns'], number>();
 
 /**
  * As {@link transact}, after all earlier changes of this host: those of one block would otherwise keep each other from
  * ever getting done when many pods start at once. Only other hosts can be in the way.
+ *
+ * Those that were waiting when the store was found to be away are not each kept until it is so once more: the lease of a host
+ * would be over before the last of its pods was told.
  */
 export async function inTurn<Result>(
   { store, turns }: Pick<LeaseContext, 'store' | 'turns'>,
   work: (transaction: Transaction) => Promise<Result>,
   signal: AbortSignal,
 ): Promise<Result> {
-  return await turns.run('', () => transact(store, work, signal), signal);
+  const since = performance.now();
+  const inOurTurn = async (): Promise<Result> => {
+    if ((awayAt.get(turns) ?? since) > since) {
+      throw new HoldfastError('UNAVAILABLE', 'the store of the addresses did not answer those before; try again');
+    }
+    try {
+      return await transact(store, work, signal);
+    } catch (error) {
+      if (isAway(error) && !signal.aborted) awayAt.set(turns, performance.now());
+      throw error;
+    }
+  };
+  return await turns.run('', inOurTurn, signal);
 }
+
+/** Not of a single change that failed, which may be the fault of one member of the store that others stand in for. */
+const isAway = (error: unknown): boolean =>
+  error instanceof HoldfastError &&
+  error.code === 'UNAVAILABLE' &&
+  !(error instanceof UnclearOutcome || error instanceof Overtaken);
