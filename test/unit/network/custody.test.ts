@@ -518,6 +518,33 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   },
 );
 
+/** When all is well again: everything tells one story, and nothing is left when the last sandbox is gone. */
+async function nothingIsLeft(
+  store: MemoryLeaseStore,
+  hosts: readonly SharingHost[],
+  sandboxes: ReadonlyMap<string, { readonly host: SharingHost }>,
+): Promise<void> {
+  for (const host of hosts) {
+    host.line = 'there';
+    await host.regain();
+    await host.custody().settle(SIGNAL);
+  }
+  const problems = await inconsistencies(store, [POOL]);
+  if (problems.length > 0) throw new Error(problems.join('; '));
+  for (const [id, { host }] of sandboxes) await host.del(id);
+  // What the store was told of, and the host was not, is the collector's.
+  for (const host of hosts) {
+    for (const { id } of await listAttachments(host.leases, SIGNAL)) await host.attachments().detach(id, SIGNAL);
+  }
+  const held = [...store.entries].filter(([, { value }]) => value.includes('"kind":"held"'));
+  if (held.length > 0) throw new Error(`held by nobody: ${JSON.stringify(held)}`);
+  const left = [...(await inconsistencies(store, [POOL])), ...hosts.flatMap((host) => host.speaking())];
+  if (left.length > 0) throw new Error(left.join('; '));
+  const known = hosts.flatMap((host) => host.custody().held());
+  if (known.length > 0) throw new Error(`not forgotten: ${JSON.stringify(known)}`);
+  for (const host of hosts) await host.custody().close();
+}
+
 t.test('whatever happens to hosts, leases and the store, no two interfaces have one address', async (t) => {
   await holdsAsync(
     t,
@@ -584,24 +611,132 @@ t.test('whatever happens to hosts, leases and the store, no two interfaces have 
         const speaking = hosts.flatMap((one) => one.speaking());
         if (new Set(speaking).size < speaking.length) throw new Error(`two speak: ${speaking.join()}`);
       }
-      for (const host of hosts) {
-        host.line = 'there';
-        await host.regain();
-        await host.custody().settle(SIGNAL);
-      }
-      const problems = await inconsistencies(store, [POOL]);
-      if (problems.length > 0) throw new Error(problems.join('; '));
-      for (const [id, { host }] of sandboxes) await host.del(id);
-      // What the store was told of, and the host was not, is the collector's.
-      for (const host of hosts) {
-        for (const { id } of await listAttachments(host.leases, SIGNAL)) await host.attachments().detach(id, SIGNAL);
-      }
-      const held = [...store.entries].filter(([, { value }]) => value.includes('"kind":"held"'));
-      if (held.length > 0) throw new Error(`held by nobody: ${JSON.stringify(held)}`);
-      const left = [...(await inconsistencies(store, [POOL])), ...hosts.flatMap((host) => host.speaking())];
-      if (left.length > 0) throw new Error(left.join('; '));
-      for (const host of hosts) await host.custody().close();
+      await nothingIsLeft(store, hosts, sandboxes);
     }),
     80,
+  );
+});
+
+/** One that has no effect on the others of the same time. */
+type Step = Exclude<Action['kind'], 'restart'> | 'settle';
+
+const step = fc.record({
+  kind: fc.constantFrom<Step>(
+    ...(['add', 'add', 'add', 'del', 'del', 'settle', 'lose', 'expire', 'regain', 'regain'] as const),
+    ...(['away', 'unknown', 'there'] as const),
+  ),
+  host: hostNumber,
+  pod: fc.nat({ max: 1 }),
+});
+
+/** Each wait takes as many steps of others as the next number says, over and over. */
+function pausing(lengths: readonly number[]): () => Promise<void> {
+  let next = 0;
+  return async () => {
+    const length = lengths[next % lengths.length] ?? 0;
+    next += 1;
+    for (let count = 0; count <= length; count += 1) await setImmediate();
+  };
+}
+
+t.test('and whatever happens at the same time', async (t) => {
+  await holdsAsync(
+    t,
+    'one address, one interface, and none without a lease',
+    fc.asyncProperty(
+      fc.array(fc.record({ steps: fc.array(step, { minLength: 1, maxLength: 6 }), restarted: fc.option(hostNumber) }), {
+        maxLength: 10,
+        size: 'max',
+      }),
+      fc.array(fc.nat({ max: 6 }), { minLength: 1, maxLength: 40, size: 'max' }),
+      async (rounds, lengths) => {
+        const pause = pausing(lengths);
+        const store = memoryLeaseStore(pause);
+        const hosts = ['a', 'b', 'c'].map((name) => sharingHost(name, store, POOL));
+        for (const { links } of hosts) {
+          const { attach, resume, quiesce } = links;
+          Object.assign(links, {
+            attach: async (...given: Parameters<typeof attach>) => pause().then(() => attach(...given)),
+            resume: async (...given: Parameters<typeof resume>) => pause().then(() => resume(...given)),
+            quiesce: async (...given: Parameters<typeof quiesce>) => pause().then(() => quiesce(...given)),
+          });
+        }
+        const sandboxes = new Map<string, { readonly host: SharingHost; readonly pod: number; isAdded: boolean }>();
+        const hasLease = new Set<SharingHost>();
+        const add = async (host: SharingHost, pod: number): Promise<void> => {
+          const id = `s${sandboxes.size + 1}`;
+          const sandbox = { host, pod, isAdded: false };
+          sandboxes.set(id, sandbox);
+          await host.add(id, `pod-${pod}`).catch(() => undefined);
+          sandbox.isAdded = true;
+        };
+        const del = async (host: SharingHost, pod: number): Promise<void> => {
+          const own = [...sandboxes].filter(([, each]) => each.host === host && each.pod === pod);
+          await Promise.all(own.map(([id]) => host.del(id).catch(() => undefined)));
+        };
+        const regain = async (host: SharingHost): Promise<void> => {
+          await host.regain();
+          hasLease.add(host);
+        };
+        const take = async (kind: Step, host: SharingHost, pod: number): Promise<void> => {
+          switch (kind) {
+            case 'add':
+              return await add(host, pod);
+            case 'del':
+              return await del(host, pod);
+            case 'settle':
+              return await host
+                .custody()
+                .settle(SIGNAL)
+                .catch(() => undefined);
+            case 'lose':
+              hasLease.delete(host);
+              return await host.lose();
+            case 'expire':
+              return await host.expire();
+            case 'regain':
+              return await regain(host);
+            case 'away':
+            case 'there':
+              host.line = kind;
+              return;
+            case 'unknown':
+              if (host.line === 'there') host.line = 'away after the next change';
+          }
+        };
+        for (const host of hosts) await regain(host);
+        for (const { steps, restarted } of rounds) {
+          const changed = new Set<SharingHost>();
+          const isPossible = (kind: Step, host: SharingHost): boolean => {
+            if (kind !== 'lose' && kind !== 'expire' && kind !== 'regain') return true;
+            // A lease ends in the store when its host is silent, and begins when the host reaches the store.
+            if (changed.has(host) || (kind === 'expire' && hasLease.has(host))) return false;
+            changed.add(host);
+            return kind !== 'regain' || host.line === 'there';
+          };
+          await Promise.all(
+            steps.map(async ({ kind, host: index, pod }) => {
+              const host = hosts[index] as SharingHost;
+              if (isPossible(kind, host)) await take(kind, host, pod);
+            }),
+          );
+          await Promise.all(hosts.map((host) => host.custody().idle()));
+          if (restarted !== null) {
+            const host = hosts[restarted] as SharingHost;
+            hasLease.delete(host);
+            await host.lose();
+            await host.restart();
+          }
+          const speaking = hosts.flatMap((host) => host.speaking());
+          if (new Set(speaking).size < speaking.length) throw new Error(`two speak: ${speaking.join()}`);
+          const silent = hosts.filter((host) => !hasLease.has(host));
+          if (silent.some((host) => host.speaking().length > 0)) throw new Error('it speaks without a lease');
+          const clashes = hosts.flatMap(({ links }) => links.clashes);
+          if (clashes.length > 0) throw new Error(`two of one host spoke: ${clashes.join()}`);
+        }
+        await nothingIsLeft(store, hosts, sandboxes);
+      },
+    ),
+    60,
   );
 });
