@@ -3,20 +3,18 @@
 // is told to it later.
 import type { Logger } from 'pino';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
-import { KeyedMutex } from '../../lib/keyed-mutex.ts';
 import type { LinkPlan, PodLinks } from '../host/network/pod-links.ts';
 import type { PodReference } from '../model/pod.ts';
 import type { Granted } from './acquire.ts';
-import type { Announcements } from './announcements.ts';
 import type { Locked } from './attachment-locks.ts';
 import { attemptAll } from './attempt-all.ts';
 import type { AttachmentId } from './cni/request.ts';
-import type { Holding, Holdings } from './holdings.ts';
 import type { HostSession } from './host-session.ts';
 import { type Inheritance, inherit } from './inherit.ts';
 import type { LeaseContext } from './lease-context.ts';
 import { holdsAll, type ListedAttachment } from './list-attachments.ts';
-import { hostNameOf } from './plan-link.ts';
+import type { LocalAttachment, LocalAttachments } from './local-attachments.ts';
+import { isMovable, type MovableInterfaces } from './movable-interfaces.ts';
 import { rebind } from './rebind.ts';
 import { reclaim } from './reclaim.ts';
 import type { AttachmentRecord, Owner } from './records.ts';
@@ -26,21 +24,15 @@ import { UnclearOutcome } from './transaction.ts';
 
 /** How long a start waits for the lease before it takes the addresses down: less than the least fencing delay. */
 const START_GRACE_MS = 2000;
-const RETRY_MS = 500;
-const QUIESCE_MS = 10_000;
 
 export interface CustodyParts {
   readonly leases: LeaseContext;
   readonly links: PodLinks;
   readonly session: HostSession;
-  readonly holdings: Holdings;
+  readonly local: LocalAttachments;
   readonly logger: Logger;
-  readonly announcements: Announcements;
+  readonly interfaces: MovableInterfaces;
   readonly locked: Locked;
-  /** Tells of interfaces that were taken down together, and after how many milliseconds the last was down. */
-  readonly onTakenDown: (interfaces: number, ms: number) => void;
-  /** Milliseconds on a clock that is never set. */
-  readonly monotonic: () => number;
 }
 
 const isUnavailable = (error: unknown): boolean => error instanceof HoldfastError && error.code === 'UNAVAILABLE';
@@ -48,9 +40,6 @@ const isUnavailable = (error: unknown): boolean => error instanceof HoldfastErro
 const sharesAddress = (one: AttachmentRecord, other: AttachmentRecord): boolean =>
   one.pool === other.pool &&
   one.addresses.some(({ address }) => other.addresses.some((each) => each.address === address));
-
-/** Only the pod's next sandbox, wherever it is, can ask for what this one has. */
-const isMovable = (owner: Owner): boolean => owner.ip === 'keep';
 
 export interface CustodyState {
   readonly hasLease: boolean;
@@ -63,7 +52,6 @@ export interface CustodyState {
 export class Custody {
   readonly #parts: CustodyParts;
   readonly #ending = new AbortController();
-  readonly #down = new Set<string>();
   #stopListening: () => void = () => {};
   #grace: NodeJS.Timeout | undefined;
   /** Ends the look at what is this host's still. */
@@ -71,8 +59,6 @@ export class Custody {
   /** Whether that look has to be had, or had again. */
   #isUncertain = true;
   readonly #work = new Set<Promise<void>>();
-  /** Of the interfaces that go down and up with the lease: in the order of its changes. */
-  readonly #moves = new KeyedMutex();
 
   constructor(parts: CustodyParts) {
     this.#parts = parts;
@@ -101,30 +87,30 @@ export class Custody {
   }
 
   get state(): CustodyState {
-    const { session, holdings } = this.#parts;
-    const untold = holdings.all().filter(({ leaving, from }) => leaving !== undefined || from !== undefined).length;
-    return { hasLease: session.isValid(), down: this.#down.size, untold };
+    const { session, interfaces, local } = this.#parts;
+    const untold = local.all().filter(({ leaving, from }) => leaving !== undefined || from !== undefined).length;
+    return { hasLease: session.isValid(), down: interfaces.down, untold };
   }
 
   /** Whether it is this host's, as far as the host itself knows. */
   isKnown(id: AttachmentId): boolean {
-    return this.#parts.holdings.get(id) !== undefined;
+    return this.#parts.local.get(id) !== undefined;
   }
 
   /** The sandboxes that this host knows, without asking the store. */
   held(): readonly ListedAttachment[] {
-    return this.#parts.holdings.all();
+    return this.#parts.local.all();
   }
 
   /** Before the interface is made. Durable when it resolves. */
   async take(id: AttachmentId, record: AttachmentRecord, plan: LinkPlan | undefined): Promise<void> {
-    const { holdings } = this.#parts;
-    const from = holdings.get(id)?.from;
-    await holdings.put({ id, record, ...(plan && { plan }), ...(from && { from }) });
+    const { local } = this.#parts;
+    const from = local.get(id)?.from;
+    await local.put({ id, record, ...(plan && { plan }), ...(from && { from }) });
     // An address is one sandbox's: whoever had it here before has lost it, even if nobody ever takes that one off.
-    for (const other of holdings.all()) {
+    for (const other of local.all()) {
       if (isSameAttachment(other.id, id) || !sharesAddress(other.record, record)) continue;
-      await holdings.change(other.id, (there) => ({ ...there, isLost: true }));
+      await local.change(other.id, (there) => ({ ...there, isLost: true }));
     }
   }
 
@@ -152,7 +138,7 @@ export class Custody {
    * @throws HoldfastError UNAVAILABLE
    */
   async settlePod(pod: PodReference, id: AttachmentId, signal: AbortSignal): Promise<void> {
-    const former = this.#parts.holdings.ofPod(pod, id);
+    const former = this.#parts.local.ofPod(pod, id);
     if (former?.from === undefined || isSameAttachment(former.id, id)) return;
     await this.#parts.locked(former.id, () => this.#tell(former.id, signal), signal);
   }
@@ -177,9 +163,9 @@ export class Custody {
    * @param isMoved - as `release` of release.ts
    */
   async release(id: AttachmentId, signal: AbortSignal, isMoved = false): Promise<void> {
-    const { holdings, logger } = this.#parts;
+    const { local, logger } = this.#parts;
     // Its pod's next sandbox has them already, and tells the store so.
-    if (holdings.heirOf(id) !== undefined) return;
+    if (local.heirOf(id) !== undefined) return;
     try {
       await this.#tellReleased(id, signal, isMoved);
     } catch (error) {
@@ -207,8 +193,8 @@ export class Custody {
   }
 
   async #forAll(work: (id: AttachmentId) => Promise<void>, signal: AbortSignal): Promise<void> {
-    const { holdings, locked } = this.#parts;
-    const works = holdings.all().map(
+    const { local, locked } = this.#parts;
+    const works = local.all().map(
       ({ id }) =>
         () =>
           locked(id, () => work(id), signal),
@@ -217,41 +203,41 @@ export class Custody {
   }
 
   async #tellReleased(id: AttachmentId, signal: AbortSignal, isMoved = false): Promise<void> {
-    const { holdings, leases } = this.#parts;
-    const holding = holdings.get(id);
+    const { local, leases, interfaces } = this.#parts;
+    const attachment = local.get(id);
     try {
-      if (holding?.from === undefined || (await rebind(leases, holding, signal)) !== undefined) {
+      if (attachment?.from === undefined || (await rebind(leases, attachment, signal)) !== undefined) {
         await release(leases, id, signal, isMoved);
       }
     } catch (error) {
       // Whoever gave up waiting, or failed in another way, may have done so when the change was on its way.
       const isUntold = isUnavailable(error) && !(error instanceof UnclearOutcome) && !signal.aborted;
-      const leaving = isUntold && holding?.leaving !== 'unclear' ? 'untold' : 'unclear';
-      await holdings.change(id, (there) => ({ ...there, leaving }));
+      const leaving = isUntold && attachment?.leaving !== 'unclear' ? 'untold' : 'unclear';
+      await local.change(id, (there) => ({ ...there, leaving }));
       throw error;
     }
-    await holdings.remove(id);
-    this.#down.delete(hostNameOf(id));
+    await local.remove(id);
+    interfaces.forget(id);
   }
 
   async #tell(id: AttachmentId, signal: AbortSignal): Promise<void> {
-    const { holdings, leases } = this.#parts;
-    const holding = holdings.get(id);
-    if (holding === undefined) return;
-    if (holding.leaving !== undefined) return await this.#tellReleased(id, signal);
-    if (holding.from === undefined) return;
-    const record = await rebind(leases, holding, signal);
-    if (record === undefined) await this.#giveUp(holding, signal);
-    await holdings.change(id, ({ from: _, ...there }) => ({ ...there, record: record ?? there.record }));
+    const { local, leases } = this.#parts;
+    const attachment = local.get(id);
+    if (attachment === undefined) return;
+    if (attachment.leaving !== undefined) return await this.#tellReleased(id, signal);
+    if (attachment.from === undefined) return;
+    const record = await rebind(leases, attachment, signal);
+    if (record === undefined) await this.#giveUp(attachment, signal);
+    await local.change(id, ({ from: _, ...there }) => ({ ...there, record: record ?? there.record }));
   }
 
   #follow(state: 'held' | 'lost'): void {
-    const { session, logger } = this.#parts;
+    const { session, interfaces, local, logger } = this.#parts;
     clearTimeout(this.#grace);
     this.#looking.abort(new HoldfastError('UNAVAILABLE', 'the lease of this host has changed'));
     this.#isUncertain = true;
     if (state === 'lost') {
-      this.#inBackground(this.#takeDown());
+      this.#inBackground(interfaces.takeDown(local.all(), this.#ending.signal));
       return;
     }
     logger.info({ validForMs: Math.round(session.validForMs()) }, 'this host has its lease in etcd');
@@ -269,74 +255,23 @@ export class Custody {
     void work.finally(() => this.#work.delete(work));
   }
 
-  async #takeDown(): Promise<void> {
-    const { session, holdings, logger, onTakenDown, monotonic } = this.#parts;
-    const began = monotonic();
-    let left = holdings.all().filter(({ plan, record }) => plan !== undefined && isMovable(record.owner));
-    const { length } = left;
-    while (left.length > 0 && !session.isValid() && !this.#ending.signal.aborted) {
-      const outcomes = await Promise.all(left.map((holding) => this.#silence(holding)));
-      left = left.filter((_, index) => outcomes[index] === false);
-      if (left.length > 0) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-    }
-    const ms = monotonic() - began;
-    onTakenDown(length - left.length, ms);
-    const message = 'this host has no lease in etcd: the addresses that others may take over are down';
-    logger.warn({ interfaces: length - left.length, ms: Math.round(ms) }, message);
-  }
-
-  /** @returns whether it is silent; never throws */
-  async #silence({ id }: Holding): Promise<boolean> {
-    const { links, logger } = this.#parts;
-    const hostName = hostNameOf(id);
-    try {
-      await this.#moves.run(hostName, () => links.quiesce(hostName, AbortSignal.timeout(QUIESCE_MS)));
-    } catch (error) {
-      logger.error(
-        { hostName, error: describeError(error) },
-        'an address that others may take over cannot be taken down',
-      );
-      return false;
-    }
-    this.#down.add(hostName);
-    return true;
-  }
-
   async #lookAt(id: AttachmentId, signal: AbortSignal): Promise<void> {
-    const { holdings, leases } = this.#parts;
+    const { local, leases } = this.#parts;
     // What the store could not be told may have gone to somebody else meanwhile, as everything else.
     await this.#tell(id, signal);
-    const holding = holdings.get(id);
-    if (holding === undefined || holding.isLost === true) return;
-    const isOurs = (await holdsAll(leases, id, holding.record, signal)) || (await reclaim(leases, holding, signal));
-    await (isOurs ? this.#putUp(holding, signal) : this.#giveUp(holding, signal));
+    const attachment = local.get(id);
+    if (attachment === undefined || attachment.isLost === true) return;
+    const isOurs =
+      (await holdsAll(leases, id, attachment.record, signal)) || (await reclaim(leases, attachment, signal));
+    await (isOurs ? this.#parts.interfaces.putUp(attachment, signal) : this.#giveUp(attachment, signal));
   }
 
-  async #putUp({ id, record, plan }: Holding, signal: AbortSignal): Promise<void> {
-    const { links, session, logger } = this.#parts;
-    if (plan === undefined || !isMovable(record.owner)) return;
-    const resume = async (): Promise<void> => {
-      if (!session.isValid()) throw new HoldfastError('UNAVAILABLE', 'the lease ended before all was up again');
-      await links.resume(plan, signal);
-    };
-    try {
-      await this.#moves.run(plan.hostName, resume, signal);
-    } catch (error) {
-      if (!(error instanceof HoldfastError) || error.code !== 'NOT_FOUND') throw error;
-      logger.info({ ...id }, 'the interface of a sandbox is gone; its address is collected when the sandbox is, too');
-      return;
-    }
-    if (this.#down.delete(plan.hostName)) this.#parts.announcements.tell(record.netns, plan);
-  }
-
-  async #giveUp({ id, record, plan }: Holding, signal: AbortSignal): Promise<void> {
-    const { links, holdings, logger } = this.#parts;
+  async #giveUp(attachment: LocalAttachment, signal: AbortSignal): Promise<void> {
+    const { id, record } = attachment;
+    const { interfaces, local, logger } = this.#parts;
     const addresses = record.addresses.map(({ address }) => address);
-    if (plan !== undefined) {
-      await links.quiesce(plan.hostName, signal);
-      this.#down.add(plan.hostName);
-    }
-    await holdings.change(id, (there) => ({ ...there, isLost: true }));
+    await interfaces.silence(attachment, signal);
+    await local.change(id, (there) => ({ ...there, isLost: true }));
     logger.error({ ...id, pod: record.owner.pod, addresses }, 'the addresses of a sandbox are not its own any more');
   }
 }

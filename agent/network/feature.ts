@@ -22,6 +22,7 @@ import type { LeaseContext, LeaseOptions } from './lease-context.ts';
 import type { LeaseStore } from './lease-store.ts';
 import { listAttachments } from './list-attachments.ts';
 import { countHandover, countTakenDown, createNetworkMetrics } from './metrics.ts';
+import { MovableInterfaces } from './movable-interfaces.ts';
 import { Owners } from './owners.ts';
 import { mayReleaseEarly, type OwnerRules } from './plan-owner.ts';
 import type { Pool } from './pool.ts';
@@ -107,14 +108,20 @@ export function createNetwork({
   const custody =
     sharing &&
     new Custody({
-      ...sharing,
+      session: sharing.session,
+      local: sharing.local,
       leases,
       links,
-      announcements,
+      interfaces: new MovableInterfaces({
+        links,
+        session: sharing.session,
+        announcements,
+        logger,
+        monotonic,
+        onTakenDown: (interfaces, ms) => countTakenDown(metrics, interfaces, ms),
+      }),
       logger,
       locked,
-      monotonic,
-      onTakenDown: (interfaces, ms) => countTakenDown(metrics, interfaces, ms),
     });
   const attachments = new Attachments({
     leases,

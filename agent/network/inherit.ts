@@ -5,9 +5,9 @@ import { parseAddress } from '../model/address.ts';
 import type { Grant, Granted } from './acquire.ts';
 import type { Locked } from './attachment-locks.ts';
 import type { AttachmentId } from './cni/request.ts';
-import type { Holding, Holdings } from './holdings.ts';
 import type { HostSession } from './host-session.ts';
 import type { LeaseContext } from './lease-context.ts';
+import type { LocalAttachment, LocalAttachments } from './local-attachments.ts';
 import { hostNameOf } from './plan-link.ts';
 import { type Pool, subnetOf } from './pool.ts';
 import type { AttachmentRecord, Owner } from './records.ts';
@@ -24,7 +24,7 @@ export interface InheritParts {
   readonly leases: Pick<LeaseContext, 'now'>;
   readonly links: Pick<PodLinks, 'quiesce'>;
   readonly session: Pick<HostSession, 'isValid'>;
-  readonly holdings: Holdings;
+  readonly local: LocalAttachments;
   readonly locked: Locked;
 }
 
@@ -40,29 +40,29 @@ export async function inherit(
   request: Inheritance,
   signal: AbortSignal,
 ): Promise<Granted | undefined> {
-  const { session, holdings, locked } = parts;
+  const { session, local, locked } = parts;
   const { id, pool, owner } = request;
   if (!session.isValid()) return undefined;
-  const own = holdings.get(id);
+  const own = local.get(id);
   if (own !== undefined)
     return own.leaving === undefined && own.isLost === undefined ? grantedOf(own.record, pool, false) : undefined;
-  const former = owner.pod && holdings.ofPod(owner.pod, id);
+  const former = owner.pod && local.ofPod(owner.pod, id);
   if (former === undefined || !mayInherit(owner, former)) return undefined;
   return await locked(former.id, () => takeOver(parts, request, former.id, signal), signal);
 }
 
 /** Who does not keep addresses has them for this life only. */
-function mayInherit({ ip, uid }: Owner, { record: { owner } }: Holding): boolean {
+function mayInherit({ ip, uid }: Owner, { record: { owner } }: LocalAttachment): boolean {
   return (ip === 'keep' && owner.ip === 'keep') || (uid !== undefined && uid === owner.uid && ip === owner.ip);
 }
 
 async function takeOver(
-  { leases, links, holdings }: InheritParts,
+  { leases, links, local }: InheritParts,
   { id, pool, owner, mode, netns }: Inheritance,
   formerId: AttachmentId,
   signal: AbortSignal,
 ): Promise<Granted | undefined> {
-  const former = holdings.get(formerId);
+  const former = local.get(formerId);
   const line = [...(former?.from ?? []), formerId];
   if (former === undefined || former.isLost === true || former.leaving === 'unclear') return undefined;
   if (line.length > LONGEST_LINE) return undefined;
@@ -74,7 +74,7 @@ async function takeOver(
     if (former.plan === undefined) return undefined;
     await links.quiesce(hostNameOf(formerId), signal);
   }
-  await holdings.put({ id, record, from: line }, formerId);
+  await local.put({ id, record, from: line }, formerId);
   return granted;
 }
 

@@ -1,8 +1,8 @@
 // Tells the store what a pod's new sandbox took over from an earlier one while the store could not be asked.
 import type { AttachmentId } from './cni/request.ts';
 import { giveBack } from './free-places.ts';
-import type { Holding } from './holdings.ts';
 import type { Handover, LeaseContext } from './lease-context.ts';
+import type { LocalAttachment } from './local-attachments.ts';
 import { type AttachmentRecord, addressKey, attachmentKey, keptKey } from './records.ts';
 import { isHeldBy, isSameAttachment } from './reuse.ts';
 import { inTurn, type Transaction } from './transaction.ts';
@@ -14,7 +14,7 @@ import { inTurn, type Transaction } from './transaction.ts';
  */
 export async function rebind(
   context: LeaseContext,
-  { id, record, from = [] }: Holding,
+  { id, record, from = [] }: LocalAttachment,
   signal: AbortSignal,
 ): Promise<AttachmentRecord | undefined> {
   const { pool, owner } = record;

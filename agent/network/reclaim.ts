@@ -1,7 +1,7 @@
 // Puts back on record what a sandbox of this host has and what the store has lost: its data are gone, or are older than that.
 import { formatSubnet, parseAddress } from '../model/address.ts';
-import type { Holding } from './holdings.ts';
 import type { Handover, LeaseContext } from './lease-context.ts';
+import type { LocalAttachment } from './local-attachments.ts';
 import { isTaken, withTaken } from './plan-block.ts';
 import { placeOf, subnetOf } from './pool.ts';
 import { type AttachmentRecord, addressKey, attachmentKey, blockKey, keptKey } from './records.ts';
@@ -15,7 +15,7 @@ import { inTurn, type Transaction } from './transaction.ts';
  */
 export async function reclaim(
   context: LeaseContext,
-  { id, record }: Pick<Holding, 'id' | 'record'>,
+  { id, record }: Pick<LocalAttachment, 'id' | 'record'>,
   signal: AbortSignal,
 ): Promise<boolean> {
   const handovers = await inTurn(
@@ -49,7 +49,7 @@ export async function reclaim(
 async function reclaimOne(
   context: LeaseContext,
   transaction: Transaction,
-  { id, record }: Pick<Holding, 'id' | 'record'>,
+  { id, record }: Pick<LocalAttachment, 'id' | 'record'>,
   { address, generation }: AttachmentRecord['addresses'][number],
   signal: AbortSignal,
 ): Promise<readonly Handover[] | undefined> {

@@ -10,8 +10,8 @@ import { openBootClock } from '../host/boot-clock.ts';
 import type { HostTree } from '../host/host-tree.ts';
 import { EmbeddedLeaseStore } from '../network/embedded-lease-store.ts';
 import { EtcdLeaseStore } from '../network/etcd-lease-store.ts';
-import { Holdings } from '../network/holdings.ts';
 import type { LeaseStore } from '../network/lease-store.ts';
+import { LocalAttachments } from '../network/local-attachments.ts';
 import { OtherHosts } from '../network/other-hosts.ts';
 import { hostKey } from '../network/records.ts';
 import type { Sharing } from '../network/sharing.ts';
@@ -72,7 +72,7 @@ export async function openLeases(
     store: leases,
     sharing: {
       session,
-      holdings: new Holdings(store),
+      local: new LocalAttachments(store),
       otherHosts: new OtherHosts({ fencingDelay, leaseTtl, clock }),
     },
     close: async () => {

@@ -7,9 +7,10 @@ import { attachmentLocks } from '../../agent/network/attachment-locks.ts';
 import type { Attachments } from '../../agent/network/attachments.ts';
 import type { AddRequest, Attached, DataPlane } from '../../agent/network/cni/request.ts';
 import { Custody } from '../../agent/network/custody.ts';
-import { Holdings } from '../../agent/network/holdings.ts';
 import type { HostSession, SessionState } from '../../agent/network/host-session.ts';
 import type { LeaseStore } from '../../agent/network/lease-store.ts';
+import { LocalAttachments } from '../../agent/network/local-attachments.ts';
+import { MovableInterfaces } from '../../agent/network/movable-interfaces.ts';
 import { OtherHosts } from '../../agent/network/other-hosts.ts';
 import type { Pool } from '../../agent/network/pool.ts';
 import { hostKey } from '../../agent/network/records.ts';
@@ -88,7 +89,7 @@ const addressesOf = ({ addresses }: Attached): readonly string[] =>
 /** @param shared - of all hosts */
 export function sharingHost(name: string, shared: LeaseStore, pool: Pool): SharingHost {
   const links = fakePodLinks();
-  const local = new MemoryStore();
+  const disk = new MemoryStore();
   const key = hostKey(name);
   const away = new HoldfastError('UNAVAILABLE', 'the store is away');
   const session = { now: fakeSession() };
@@ -132,13 +133,18 @@ export function sharingHost(name: string, shared: LeaseStore, pool: Pool): Shari
     const custody = new Custody({
       leases,
       links,
-      announcements,
       session: session.now,
-      holdings: new Holdings(local),
+      local: new LocalAttachments(disk),
+      interfaces: new MovableInterfaces({
+        links,
+        session: session.now,
+        announcements,
+        logger,
+        onTakenDown: () => undefined,
+        monotonic: () => performance.now(),
+      }),
       logger,
       locked,
-      onTakenDown: () => undefined,
-      monotonic: () => performance.now(),
     });
     const attachments = testAttachments({ leases, links, custody, locked, announcements });
     custody.start();

@@ -8,7 +8,7 @@ import { del, put, type Store, type Table } from '../state/store.ts';
 import type { AttachmentId } from './cni/request.ts';
 import { type AttachmentRecord, attachmentSchema } from './records.ts';
 
-export interface Holding {
+export interface LocalAttachment {
   readonly id: AttachmentId;
   readonly record: AttachmentRecord;
   /** Absent: the interface is another plugin's. */
@@ -65,8 +65,8 @@ const planSchema: z.ZodType<LinkPlan> = z.object({
   defaultRoute: z.boolean().exactOptional(),
 });
 
-const HOLDINGS: Table<Holding> = {
-  name: 'network-holdings',
+const LOCAL_ATTACHMENTS: Table<LocalAttachment> = {
+  name: 'network-attachments',
   schema: z.object({
     id: idSchema,
     record: attachmentSchema,
@@ -80,29 +80,29 @@ const HOLDINGS: Table<Holding> = {
 const keyOf = ({ network, containerId, ifname }: AttachmentId): string =>
   JSON.stringify([network, containerId, ifname]);
 
-/** Who calls sees to it that only one change of a sandbox is under way at a time, but for what {@link Holdings.change} does. */
-export class Holdings {
+/** Who calls sees to it that only one change of a sandbox is under way at a time, but for what {@link LocalAttachments.change} does. */
+export class LocalAttachments {
   readonly #store: Store;
-  readonly #all: Map<string, Holding>;
+  readonly #all: Map<string, LocalAttachment>;
   /** Of the changes of each sandbox: what a change begins with must not be another one's past. */
   readonly #turns = new KeyedMutex();
 
   /** Reads the store. */
   constructor(store: Store) {
     this.#store = store;
-    this.#all = new Map(store.entries(HOLDINGS));
+    this.#all = new Map(store.entries(LOCAL_ATTACHMENTS));
   }
 
-  all(): readonly Holding[] {
+  all(): readonly LocalAttachment[] {
     return [...this.#all.values()];
   }
 
-  get(id: AttachmentId): Holding | undefined {
+  get(id: AttachmentId): LocalAttachment | undefined {
     return this.#all.get(keyOf(id));
   }
 
   /** The latest of the pod's sandboxes with that interface in that network. */
-  ofPod(pod: PodReference, { network, ifname }: Omit<AttachmentId, 'containerId'>): Holding | undefined {
+  ofPod(pod: PodReference, { network, ifname }: Omit<AttachmentId, 'containerId'>): LocalAttachment | undefined {
     return this.all()
       .filter(({ id, record: { owner }, isLost }) => {
         if (isLost === true || id.network !== network || id.ifname !== ifname) return false;
@@ -113,7 +113,7 @@ export class Holdings {
   }
 
   /** The one that has got the sandbox's addresses without the store. */
-  heirOf(id: AttachmentId): Holding | undefined {
+  heirOf(id: AttachmentId): LocalAttachment | undefined {
     const key = keyOf(id);
     return this.all().find(({ from = [] }) => from.some((each) => keyOf(each) === key));
   }
@@ -122,24 +122,24 @@ export class Holdings {
    * Durable when it resolves.
    * @param instead - is not held any more
    */
-  async put(holding: Holding, instead?: AttachmentId): Promise<void> {
-    const key = keyOf(holding.id);
+  async put(attachment: LocalAttachment, instead?: AttachmentId): Promise<void> {
+    const key = keyOf(attachment.id);
     await this.#turns.run(key, async () => {
-      const removed = instead === undefined ? [] : [del(HOLDINGS, keyOf(instead))];
-      await this.#store.commit([...removed, put(HOLDINGS, key, holding)]);
+      const removed = instead === undefined ? [] : [del(LOCAL_ATTACHMENTS, keyOf(instead))];
+      await this.#store.commit([...removed, put(LOCAL_ATTACHMENTS, key, attachment)]);
       if (instead !== undefined) this.#all.delete(keyOf(instead));
-      this.#all.set(key, holding);
+      this.#all.set(key, attachment);
     });
   }
 
   /** Nothing happens when it is not held any more. Durable when it resolves. */
-  async change(id: AttachmentId, how: (there: Holding) => Holding): Promise<void> {
+  async change(id: AttachmentId, how: (there: LocalAttachment) => LocalAttachment): Promise<void> {
     const key = keyOf(id);
     await this.#turns.run(key, async () => {
       const there = this.#all.get(key);
       if (there === undefined) return;
       const changed = how(there);
-      await this.#store.commit([put(HOLDINGS, key, changed)]);
+      await this.#store.commit([put(LOCAL_ATTACHMENTS, key, changed)]);
       this.#all.set(key, changed);
     });
   }
@@ -148,7 +148,7 @@ export class Holdings {
     const key = keyOf(id);
     await this.#turns.run(key, async () => {
       if (!this.#all.has(key)) return;
-      await this.#store.commit([del(HOLDINGS, key)]);
+      await this.#store.commit([del(LOCAL_ATTACHMENTS, key)]);
       this.#all.delete(key);
     });
   }
