@@ -228,7 +228,10 @@ export class Custody {
     if (attachment.from === undefined) return;
     const record = await rebind(leases, attachment, signal);
     if (record === undefined) await this.#giveUp(attachment, signal);
-    await local.change(id, ({ from: _, ...there }) => ({ ...there, record: record ?? there.record }));
+    await local.change(id, (there) => {
+      const { from: _, ...rest } = there;
+      return { ...rest, record: record ?? there.record };
+    });
   }
 
   #follow(state: 'held' | 'lost'): void {

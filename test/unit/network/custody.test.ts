@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import type { PodLinks } from '../../../agent/host/network/pod-links.ts';
 import type { Address } from '../../../agent/model/address.ts';
 import type { LeaseStore } from '../../../agent/network/lease-store.ts';
 
@@ -654,11 +655,11 @@ t.test('and whatever happens at the same time', async (t) => {
         const store = memoryLeaseStore(pause);
         const hosts = ['a', 'b', 'c'].map((name) => sharingHost(name, store, POOL));
         for (const { links } of hosts) {
-          const { attach, resume, quiesce } = links;
+          const fast: PodLinks = { ...links };
           Object.assign(links, {
-            attach: async (...given: Parameters<typeof attach>) => pause().then(() => attach(...given)),
-            resume: async (...given: Parameters<typeof resume>) => pause().then(() => resume(...given)),
-            quiesce: async (...given: Parameters<typeof quiesce>) => pause().then(() => quiesce(...given)),
+            attach: (...given: Parameters<PodLinks['attach']>) => pause().then(() => fast.attach(...given)),
+            resume: (...given: Parameters<PodLinks['resume']>) => pause().then(() => fast.resume(...given)),
+            quiesce: (...given: Parameters<PodLinks['quiesce']>) => pause().then(() => fast.quiesce(...given)),
           });
         }
         const sandboxes = new Map<string, { readonly host: SharingHost; readonly pod: number; isAdded: boolean }>();
