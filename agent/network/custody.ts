@@ -92,11 +92,6 @@ export class Custody {
     return { hasLease: session.isValid(), down: interfaces.down, untold };
   }
 
-  /** Whether it is this host's, as far as the host itself knows. */
-  isKnown(id: AttachmentId): boolean {
-    return this.#parts.local.get(id) !== undefined;
-  }
-
   /** The sandboxes that this host knows, without asking the store. */
   held(): readonly ListedAttachment[] {
     return this.#parts.local.all();

@@ -85,8 +85,8 @@ const AGENT_CONFIG = {
   podSource: { file: PODS_FILE, staticManifests: 'off' },
 };
 
-/** Where containerd looks for plugins unless it is told otherwise; Debian has the project's own elsewhere. */
-const PLUGINS = '/opt/cni/bin';
+/** Where Debian's containerd looks for plugins unless it is told otherwise. */
+const PLUGINS = '/usr/lib/cni';
 
 function networkFiles({ plugin }: NonNullable<NodeOptions['network']>): Readonly<Record<string, string>> {
   const list = { cniVersion: '1.0.0', name: 'pods', plugins: [{ type: 'holdfast', ...plugin }] };
@@ -98,7 +98,6 @@ function networkFiles({ plugin }: NonNullable<NodeOptions['network']>): Readonly
 
 const INSTALL_NETWORK = `set -e
 chmod 755 ${PLUGINS}/holdfast
-ln -s /usr/lib/cni/loopback ${PLUGINS}/loopback
 `;
 
 function nodeSetUp(cgroupDriver: CgroupDriver, network: NodeOptions['network']): SetUp {
