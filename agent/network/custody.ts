@@ -15,6 +15,7 @@ import type { LeaseContext } from './lease-context.ts';
 import { holdsAll, type ListedAttachment } from './list-attachments.ts';
 import type { LocalAttachment, LocalAttachments } from './local-attachments.ts';
 import { isMovable, type MovableInterfaces } from './movable-interfaces.ts';
+import { hostNameOf } from './plan-link.ts';
 import { rebind } from './rebind.ts';
 import { reclaim } from './reclaim.ts';
 import type { AttachmentRecord, Owner } from './records.ts';
@@ -56,8 +57,8 @@ export class Custody {
   #grace: NodeJS.Timeout | undefined;
   /** Ends the look at what is this host's still. */
   #looking = new AbortController();
-  /** Whether that look has to be had, or had again. */
-  #isUncertain = true;
+  /** Host ends whose addresses were seen as this host's own under its present lease: nobody can have got them since. */
+  readonly #sure = new Set<string>();
   readonly #work = new Set<Promise<void>>();
 
   constructor(parts: CustodyParts) {
@@ -97,11 +98,20 @@ export class Custody {
     return this.#parts.local.all();
   }
 
-  /** Before the interface is made. Durable when it resolves. */
-  async take(id: AttachmentId, record: AttachmentRecord, plan: LinkPlan | undefined): Promise<void> {
+  /**
+   * Before the interface is made. Durable when it resolves.
+   * @param lease - under which the addresses were granted
+   */
+  async take(
+    id: AttachmentId,
+    record: AttachmentRecord,
+    plan: LinkPlan | undefined,
+    lease: string | undefined,
+  ): Promise<void> {
     const { local } = this.#parts;
     const from = local.get(id)?.from;
     await local.put({ id, record, ...(plan && { plan }), ...(from && { from }) });
+    if (this.#isStill(lease)) this.#sure.add(hostNameOf(id));
     // An address is one sandbox's: whoever had it here before has lost it, even if nobody ever takes that one off.
     for (const other of local.all()) {
       if (isSameAttachment(other.id, id) || !sharesAddress(other.record, record)) continue;
@@ -109,7 +119,7 @@ export class Custody {
     }
   }
 
-  /** What {@link requireLease} is to be told later. */
+  /** The one that this host has now. */
   get lease(): string | undefined {
     return this.#parts.session.identity;
   }
@@ -120,12 +130,16 @@ export class Custody {
    * @throws HoldfastError UNAVAILABLE when the address may not speak
    */
   requireLease(owner: Owner, lease: string | undefined): void {
-    const { session } = this.#parts;
-    if (!isMovable(owner) || (session.isValid() && session.identity === lease)) return;
+    if (!isMovable(owner) || this.#isStill(lease)) return;
     throw new HoldfastError(
       'UNAVAILABLE',
       "this host has lost its lease in etcd, and others may take over the pod's address; it is tried again",
     );
+  }
+
+  #isStill(lease: string | undefined): boolean {
+    const { session } = this.#parts;
+    return session.isValid() && session.identity === lease;
   }
 
   /**
@@ -140,9 +154,8 @@ export class Custody {
 
   /** What a pod that is restarted while the store is away had; see {@link inherit}. */
   async inherit(request: Inheritance, signal: AbortSignal): Promise<Granted | undefined> {
-    // What this host has may have been somebody else's since it was looked at.
-    if (this.#isUncertain) return undefined;
-    const granted = await inherit(this.#parts, request, signal);
+    const isSure = (id: AttachmentId): boolean => this.#sure.has(hostNameOf(id));
+    const granted = await inherit({ ...this.#parts, isSure }, request, signal);
     if (granted !== undefined) {
       const { containerId } = request.id;
       this.#parts.logger.warn(
@@ -177,12 +190,15 @@ export class Custody {
   async settle(signal: AbortSignal): Promise<void> {
     const { session } = this.#parts;
     const look = async (): Promise<void> => {
-      if (!this.#isUncertain || !session.isValid()) return;
+      if (!session.isValid()) return;
       // What is seen under one lease says nothing about the next.
       const sameLease = AbortSignal.any([signal, this.#looking.signal]);
-      await this.#forAll((id) => this.#lookAt(id, sameLease), sameLease);
-      sameLease.throwIfAborted();
-      this.#isUncertain = false;
+      await this.#forAll(async (id) => {
+        if (this.#sure.has(hostNameOf(id))) return;
+        await this.#lookAt(id, sameLease);
+        sameLease.throwIfAborted();
+        this.#sure.add(hostNameOf(id));
+      }, sameLease);
     };
     await attemptAll([() => this.#forAll((id) => this.#tell(id, signal), signal), look], 'settled', signal);
   }
@@ -212,6 +228,7 @@ export class Custody {
       throw error;
     }
     await local.remove(id);
+    this.#sure.delete(hostNameOf(id));
     interfaces.forget(id);
   }
 
@@ -233,7 +250,7 @@ export class Custody {
     const { session, interfaces, local, logger } = this.#parts;
     clearTimeout(this.#grace);
     this.#looking.abort(new HoldfastError('UNAVAILABLE', 'the lease of this host has changed'));
-    this.#isUncertain = true;
+    this.#sure.clear();
     if (state === 'lost') {
       this.#inBackground(interfaces.takeDown(local.all(), this.#ending.signal));
       return;

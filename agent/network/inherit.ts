@@ -26,6 +26,8 @@ export interface InheritParts {
   readonly session: Pick<HostSession, 'isValid'>;
   readonly local: LocalAttachments;
   readonly locked: Locked;
+  /** Whether what the sandbox has was seen to be its own under the present lease. */
+  readonly isSure: (id: AttachmentId) => boolean;
 }
 
 /** The store is told of all of them in one change. */
@@ -40,12 +42,14 @@ export async function inherit(
   request: Inheritance,
   signal: AbortSignal,
 ): Promise<Granted | undefined> {
-  const { session, local, locked } = parts;
+  const { session, local, locked, isSure } = parts;
   const { id, pool, owner } = request;
   if (!session.isValid()) return undefined;
   const own = local.get(id);
-  if (own !== undefined)
-    return own.leaving === undefined && own.isLost === undefined ? grantedOf(own.record, pool, false) : undefined;
+  if (own !== undefined) {
+    const isOwn = own.leaving === undefined && own.isLost === undefined && isSure(id);
+    return isOwn ? grantedOf(own.record, pool, false) : undefined;
+  }
   const former = owner.pod && local.ofPod(owner.pod, id);
   if (former === undefined || !mayInherit(owner, former)) return undefined;
   return await locked(former.id, () => takeOver(parts, request, former.id, signal), signal);
@@ -57,7 +61,7 @@ function mayInherit({ ip, uid }: Owner, { record: { owner } }: LocalAttachment):
 }
 
 async function takeOver(
-  { leases, links, local }: InheritParts,
+  { leases, links, local, isSure }: InheritParts,
   { id, pool, owner, mode, netns }: Inheritance,
   formerId: AttachmentId,
   signal: AbortSignal,
@@ -65,7 +69,7 @@ async function takeOver(
   const former = local.get(formerId);
   const line = [...(former?.from ?? []), formerId];
   if (former === undefined || former.isLost === true || former.leaving === 'unclear') return undefined;
-  if (line.length > LONGEST_LINE) return undefined;
+  if (line.length > LONGEST_LINE || !isSure(formerId)) return undefined;
   const record = { ...former.record, owner, mode, netns, since: leases.now() };
   const granted = grantedOf(record, pool, true);
   if (granted === undefined) return undefined;

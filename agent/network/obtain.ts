@@ -19,7 +19,11 @@ const MOST_SILENCED = 8;
 const MOST_WAITS = 2;
 
 /** With an address at least. */
-export type Obtained = Granted & { readonly grants: readonly [Grant, ...Grant[]] };
+export type Obtained = Granted & {
+  readonly grants: readonly [Grant, ...Grant[]];
+  /** Of this host when they were asked for; undefined where there is none. */
+  readonly lease: string | undefined;
+};
 
 export interface ObtainParts {
   readonly leases: LeaseContext;
@@ -36,11 +40,13 @@ export interface ObtainParts {
  */
 export async function obtain(parts: ObtainParts, request: Inheritance, signal: AbortSignal): Promise<Obtained> {
   for (let waits = 0; ; ) {
+    // Before anything is granted: what holds under this one may not under the next.
+    const lease = parts.custody?.lease;
     const acquired = await acquireOrInherit(parts, request, signal);
     switch (acquired.kind) {
       case 'granted': {
         const [first, ...others] = acquired.grants;
-        if (first !== undefined) return { ...acquired, grants: [first, ...others] };
+        if (first !== undefined) return { ...acquired, grants: [first, ...others], lease };
         throw new HoldfastError('INVALID_CONFIG', `pool ${request.pool.name} has no subnet`);
       }
       case 'elsewhere':

@@ -67,7 +67,7 @@ export class SandboxInterfaces {
   ): Promise<Attached> {
     const { reach, custody } = this.#parts;
     const { dataPlane } = config;
-    const { grants, record, isNew } = obtained;
+    const { grants, record, isNew, lease } = obtained;
     await reach('network.add.granted');
     const routing = planRouting(config, pool.routes);
     const answer = {
@@ -81,12 +81,12 @@ export class SandboxInterfaces {
           'PRECONDITION',
           `sandbox ${id.containerId} has addresses for ${id.ifname} already; DEL comes before another ADD`,
         );
-      await this.#orTakeOff(id, obtained, undefined, async () => custody?.take(id, record, undefined));
+      await this.#orTakeOff(id, obtained, undefined, async () => custody?.take(id, record, undefined, lease));
       return { interfaces: [], ...answer };
     }
     const plan = planLink(id, dataPlane, grants, routing);
     const link = await this.#orTakeOff(id, obtained, plan.mac, async () => {
-      await custody?.take(id, record, plan);
+      await custody?.take(id, record, plan, lease);
       const made = await this.#attach(netns, plan, config, obtained, signal);
       await reach('network.add.joined');
       return made;
@@ -105,12 +105,11 @@ export class SandboxInterfaces {
     netns: string,
     plan: LinkPlan,
     { probe = hasNeighbours(plan) }: NetworkConfig,
-    { record, isChanged, isMoved }: Obtained,
+    { record, isChanged, isMoved, lease }: Obtained,
     signal: AbortSignal,
   ): Promise<Link> {
     const { links, custody } = this.#parts;
     const isProbed = probe && isChanged && plan.dataPlane.mode === 'bridge';
-    const lease = custody?.lease;
     const link = await links.attach(
       netns,
       { ...plan, ...(isProbed && { probe: true }), ...(isMoved && { moved: true }) },

@@ -282,6 +282,25 @@ t.test('store away: a pod that another host has got meanwhile is silenced when t
   await consistent(t, store);
 });
 
+t.test('store away: a sandbox that cannot be looked at keeps no other from going on', async (t) => {
+  const { a } = await twoHosts();
+  const [broken, sound] = [await a.add('1', 'db-0'), await a.add('2', 'db-1')];
+  await a.lose();
+  a.links.once('resume', async () => {
+    throw new HoldfastError('PRECONDITION', 'somebody changed the interface');
+  });
+  await a.regain();
+  t.strictSame(a.speaking(), sound);
+  a.line = 'away';
+  await a.del('1');
+  await a.del('2');
+  t.strictSame(await a.add('3', 'db-1'), sound);
+  await t.rejects(a.add('4', 'db-0'), { code: 'UNAVAILABLE' });
+  a.line = 'there';
+  await a.custody().settle(SIGNAL);
+  t.strictSame(await a.add('5', 'db-0'), broken);
+});
+
 t.test('a store that has lost its data is told of what pods have', async (t) => {
   const { store, a, b } = await twoHosts();
   await a.add('1');
