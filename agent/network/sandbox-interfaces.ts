@@ -23,10 +23,13 @@ const hasNeighbours = ({ dataPlane }: LinkPlan): boolean =>
   dataPlane.mode === 'bridge' && dataPlane.uplink !== undefined;
 
 function explain(error: AddressInUseError, isPods: boolean): HoldfastError {
-  const why = isPods
-    ? 'a pod on another host, which lost its lease and whose agent does not run, still answers for it; it is tried again, and power that host off if it does not come back'
-    : `it is put aside, and the next try gets another one`;
-  return new HoldfastError('UNAVAILABLE', `${error.message}: ${why}`, { cause: error });
+  const { address, mac, message } = error;
+  if (!isPods)
+    return new HoldfastError('UNAVAILABLE', `${message}; it is put aside, and the next try gets another one`);
+  return new HoldfastError(
+    'UNAVAILABLE',
+    `a pod on another host (${mac}), which lost its lease or was given up, still answers for ${address}; it is tried again: power that host off if its agent does not come back`,
+  );
 }
 
 export interface SandboxInterfacesParts {
