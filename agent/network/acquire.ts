@@ -4,10 +4,10 @@ import { HoldfastError } from '../../lib/errors.ts';
 import { type Address, parseAddress } from '../model/address.ts';
 import type { AttachmentId } from './cni/request.ts';
 import { leaveToOthers, likelyKeys, takeFree } from './free-places.ts';
-import type { Handover, LeaseContext } from './lease-context.ts';
+import { type Handover, type LeaseContext, whose } from './lease-context.ts';
 import { familiesOf, type PoolSubnet, subnetOf } from './pool.ts';
 import { type AttachmentRecord, addressKey, attachmentKey, keptKey, type RecordKey, reserveKey } from './records.ts';
-import { type AcquireRequest, isHeldBy, type Obstacle, reuse } from './reuse.ts';
+import { type AcquireRequest, isHeldBy, noteKept, type Obstacle, reuse } from './reuse.ts';
 import { inTurn, type Transaction } from './transaction.ts';
 
 export interface Grant {
@@ -95,18 +95,12 @@ async function grant(
       event,
       detail,
       containerId: id.containerId,
-      ...(owner.pod && { pod: owner.pod }),
-      ...(owner.app && { app: owner.app }),
+      ...whose(owner),
     });
   }
   const record = { pool: pool.name, addresses, owner, mode, netns, since: now };
   transaction.put(own, record);
-  if (owner.ip === 'keep' && owner.pod !== undefined) {
-    transaction.put(keptKey(owner.pod, id.network, id.ifname), {
-      pool: pool.name,
-      addresses: addresses.map(({ address }) => address),
-    });
-  }
+  noteKept(transaction, id, record);
   const isMoved = reused.some(
     ({ record: { state } }) => state.host !== context.host || (state.kind === 'kept' && state.isMoved === true),
   );

@@ -39,7 +39,7 @@ export async function findRoom(
   return await withRoom(context, pool, subnet, [avoided], signal);
 }
 
-/** Subnets whose blocks have all been begun, which stays so; by what {@link layoutOf} says, for each context. */
+/** Subnets whose blocks have all been begun, which stays so unless the store loses its data (docs/stateful-ip.md); by what {@link layoutOf} says, for each context. */
 const begunWhole = new WeakMap<LeaseContext, Set<string>>();
 
 async function beginNew(

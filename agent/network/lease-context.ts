@@ -5,7 +5,7 @@ import type { PodReference } from '../model/pod.ts';
 import type { LeaseStore } from './lease-store.ts';
 import type { OtherHosts } from './other-hosts.ts';
 import type { Pool } from './pool.ts';
-import type { AppKey } from './records.ts';
+import type { AppKey, Owner } from './records.ts';
 
 export interface LeaseOptions {
   /** Milliseconds that a pod with `ip: keep` may be away. */
@@ -36,6 +36,12 @@ export interface Hint {
   /** Others took places of it at the same moment. */
   readonly isCrowded: boolean;
 }
+
+/** Of {@link Handover}: for whom it is. */
+export const whose = ({ pod, app }: Owner): Pick<Handover, 'pod' | 'app'> => ({
+  ...(pod && { pod }),
+  ...(app && { app }),
+});
 
 export interface LeaseContext {
   readonly store: LeaseStore;

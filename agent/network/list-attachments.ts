@@ -1,5 +1,5 @@
 // What this host's sandboxes have, as it is on record.
-import { parseAddress } from '../model/address.ts';
+import { type Address, parseAddress } from '../model/address.ts';
 import type { Grant } from './acquire.ts';
 import type { AttachmentId } from './cni/request.ts';
 import type { LeaseContext } from './lease-context.ts';
@@ -40,24 +40,18 @@ export interface FoundAttachment {
 }
 
 export async function findAttachment(
-  { store, host, pools }: LeaseContext,
+  context: LeaseContext,
   id: AttachmentId,
   signal: AbortSignal,
 ): Promise<FoundAttachment | undefined> {
+  const { store, host, pools } = context;
   const { key, schema } = attachmentKey(host, id);
   const entry = (await store.read([key], signal)).get(key);
   if (entry === undefined) return undefined;
-  const { mode, pool: name, addresses } = parseRecord(key, schema, entry.value);
+  const record = parseRecord(key, schema, entry.value);
+  const { mode, pool: name } = record;
   const pool = pools.get(name) ?? { name, subnets: [], routes: [] };
-  const records = await store.read(
-    addresses.map(({ address }) => addressKey(name, address).key),
-    signal,
-  );
-  const grants = addresses.flatMap(({ address, generation }): Grant[] => {
-    const own = addressKey(name, address);
-    const text = records.get(own.key)?.value;
-    const record = text === undefined ? undefined : parseRecord(own.key, own.schema, text);
-    if (!isHeldBy(record, host, id, generation)) return [];
+  const grants = (await stillHeld(context, id, record, signal)).flatMap((address): Grant[] => {
     const subnet = subnetOf(pool, parseAddress(address));
     return subnet === undefined ? [] : [{ address, subnet }];
   });
@@ -66,19 +60,28 @@ export async function findAttachment(
 
 /** Whether the sandbox still has all of its addresses, as it is on record. */
 export async function holdsAll(
+  context: LeaseContext,
+  id: AttachmentId,
+  record: AttachmentRecord,
+  signal: AbortSignal,
+): Promise<boolean> {
+  return (await stillHeld(context, id, record, signal)).length === record.addresses.length;
+}
+
+async function stillHeld(
   { store, host }: LeaseContext,
   id: AttachmentId,
   { pool, addresses }: AttachmentRecord,
   signal: AbortSignal,
-): Promise<boolean> {
-  const keys = addresses.map(({ address }) => addressKey(pool, address));
+): Promise<readonly Address[]> {
   const records = await store.read(
-    keys.map(({ key }) => key),
+    addresses.map(({ address }) => addressKey(pool, address).key),
     signal,
   );
-  return addresses.every(({ address, generation }) => {
+  return addresses.flatMap(({ address, generation }) => {
     const { key, schema } = addressKey(pool, address);
     const text = records.get(key)?.value;
-    return isHeldBy(text === undefined ? undefined : parseRecord(key, schema, text), host, id, generation);
+    const record = text === undefined ? undefined : parseRecord(key, schema, text);
+    return isHeldBy(record, host, id, generation) ? [address] : [];
   });
 }

@@ -1,10 +1,10 @@
 // Tells the store what a pod's new sandbox took over from an earlier one while the store could not be asked.
 import type { AttachmentId } from './cni/request.ts';
 import { giveBack } from './free-places.ts';
-import type { Handover, LeaseContext } from './lease-context.ts';
+import { type Handover, type LeaseContext, whose } from './lease-context.ts';
 import type { LocalAttachment } from './local-attachments.ts';
-import { type AttachmentRecord, addressKey, attachmentKey, keptKey } from './records.ts';
-import { isHeldBy, isSameAttachment } from './reuse.ts';
+import { type AttachmentRecord, addressKey, attachmentKey } from './records.ts';
+import { isHeldBy, isSameAttachment, noteKept } from './reuse.ts';
 import { inTurn, type Transaction } from './transaction.ts';
 
 /**
@@ -44,20 +44,14 @@ export async function rebind(
           event: 'taken-over',
           detail: `from the pod's earlier sandbox ${state.containerId}, while the store could not be asked`,
           containerId: id.containerId,
-          ...(owner.pod && { pod: owner.pod }),
-          ...(owner.app && { app: owner.app }),
+          ...whose(owner),
         });
       }
       handovers.push(...(await dropOthers(context, transaction, id, rebound, signal)));
       const now = { ...record, addresses: rebound };
       transaction.put(own, now);
       for (const each of from) transaction.delete(attachmentKey(context.host, each));
-      if (owner.ip === 'keep' && owner.pod !== undefined) {
-        transaction.put(keptKey(owner.pod, id.network, id.ifname), {
-          pool,
-          addresses: rebound.map(({ address }) => address),
-        });
-      }
+      noteKept(transaction, id, now);
       return { now, handovers };
     },
     signal,

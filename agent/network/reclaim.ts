@@ -1,11 +1,11 @@
 // Puts back on record what a sandbox of this host has and what the store has lost: its data are gone, or are older than that.
 import { formatSubnet, parseAddress } from '../model/address.ts';
-import type { Handover, LeaseContext } from './lease-context.ts';
+import { type Handover, type LeaseContext, whose } from './lease-context.ts';
 import type { LocalAttachment } from './local-attachments.ts';
 import { isTaken, withTaken } from './plan-block.ts';
 import { placeOf, subnetOf } from './pool.ts';
-import { type AttachmentRecord, addressKey, attachmentKey, blockKey, keptKey } from './records.ts';
-import { isHeldBy } from './reuse.ts';
+import { type AttachmentRecord, addressKey, attachmentKey, blockKey } from './records.ts';
+import { isHeldBy, noteKept } from './reuse.ts';
 import { inTurn, type Transaction } from './transaction.ts';
 
 /**
@@ -31,13 +31,7 @@ export async function reclaim(
         told.push(...found);
       }
       transaction.put(attachmentKey(context.host, id), record);
-      const { owner, pool, addresses } = record;
-      if (owner.ip === 'keep' && owner.pod !== undefined) {
-        transaction.put(keptKey(owner.pod, id.network, id.ifname), {
-          pool,
-          addresses: addresses.map(({ address }) => address),
-        });
-      }
+      noteKept(transaction, id, record);
       return told;
     },
     signal,
@@ -68,7 +62,6 @@ async function reclaimOne(
   transaction.put(own, { generation, state: { kind: 'held', host: context.host, ...id, owner, since } });
   const taken = transaction.get(place);
   if (!isTaken(taken, offset)) transaction.put(place, withTaken(taken, offset, context.now()));
-  const { pod, app } = owner;
   return [
     {
       address,
@@ -76,8 +69,7 @@ async function reclaimOne(
       event: 'granted',
       detail: 'its sandbox has it, and the store had lost it',
       containerId: id.containerId,
-      ...(pod && { pod }),
-      ...(app && { app }),
+      ...whose(owner),
     },
   ];
 }

@@ -61,6 +61,19 @@ export async function reuse(
   return [];
 }
 
+/** Notes what the pod has, where it keeps its addresses, so that its next life finds them. */
+export function noteKept(
+  transaction: Transaction,
+  { network, ifname }: AttachmentId,
+  { pool, owner, addresses }: Pick<AttachmentRecord, 'pool' | 'owner' | 'addresses'>,
+): void {
+  if (owner.ip !== 'keep' || owner.pod === undefined) return;
+  transaction.put(keptKey(owner.pod, network, ifname), {
+    pool,
+    addresses: addresses.map(({ address }) => address),
+  });
+}
+
 const usableIn =
   (pool: Pool) =>
   (address: Address): boolean => {
