@@ -9,13 +9,9 @@ import type { Teardown } from './teardown.ts';
 const run = promisify(execFile);
 const REACH_TIMEOUT_MS = 20_000;
 
-/** Why tests with namespaces cannot run here; false: they can. For `{ skip }`. */
-export const NO_NETWORK_NAMESPACES: string | false = ((): string | false => {
+function whyNotHere(programs: readonly (readonly [string, string])[]): string | false {
   if (process.getuid?.() !== 0) return 'network namespaces can be made by root only';
-  for (const [program, argument] of [
-    ['ip', '-V'],
-    ['busybox', 'true'],
-  ] as const) {
+  for (const [program, argument] of programs) {
     try {
       execFileSync(program, [argument], { stdio: 'ignore' });
     } catch {
@@ -23,7 +19,18 @@ export const NO_NETWORK_NAMESPACES: string | false = ((): string | false => {
     }
   }
   return false;
-})();
+}
+
+const PROGRAMS = [
+  ['ip', '-V'],
+  ['busybox', 'true'],
+] as const;
+
+/** Why tests with namespaces cannot run here; false: they can. For `{ skip }`. */
+export const NO_NETWORK_NAMESPACES: string | false = whyNotHere(PROGRAMS);
+
+/** The same of tests that look at rules of nftables, too. */
+export const NO_NFT: string | false = whyNotHere([...PROGRAMS, ['nft', '--version']]);
 
 export interface TestNamespace {
   readonly name: string;

@@ -1,21 +1,10 @@
 // What pods' networks leave in the kernel: found, and removed without touching what is beside it, in a namespace of its own.
-import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import type { HostTraces } from '../../../../agent/host/network/host-traces.ts';
-import { makeNamespace, NO_NETWORK_NAMESPACES, type TestNamespace } from '../../../support/network-namespaces.ts';
+import { makeNamespace, NO_NFT, type TestNamespace } from '../../../support/network-namespaces.ts';
 
 const PROGRAM = fileURLToPath(new URL('host-traces-program.ts', import.meta.url));
-
-const SKIP = ((): string | false => {
-  if (NO_NETWORK_NAMESPACES !== false) return NO_NETWORK_NAMESPACES;
-  try {
-    execFileSync('nft', ['--version'], { stdio: 'ignore' });
-    return false;
-  } catch {
-    return 'nft is not installed';
-  }
-})();
 
 /** The namespace is the process's own there, as the host's is uninstall's. */
 async function inside(namespace: TestNamespace, what: 'look' | 'remove'): Promise<HostTraces> {
@@ -23,7 +12,7 @@ async function inside(namespace: TestNamespace, what: 'look' | 'remove'): Promis
   return JSON.parse(text) as HostTraces;
 }
 
-t.test('what is ours is found and removed, and nothing else', { skip: SKIP }, async (t) => {
+t.test('what is ours is found and removed, and nothing else', { skip: NO_NFT }, async (t) => {
   const host = await makeNamespace(t, 'traces');
   t.strictSame(await inside(host, 'look'), { podInterfaces: 0, hasTable: false, rules: 0 });
   t.strictSame(await inside(host, 'remove'), { podInterfaces: 0, hasTable: false, rules: 0 }, 'of nothing');

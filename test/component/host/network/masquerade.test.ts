@@ -1,6 +1,5 @@
 // The rules for masquerading as the real nft lists them, in a namespace of its own: in force once, seen to be so, put back
 // when somebody changes them, and gone when nobody wants them.
-import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -12,17 +11,7 @@ import {
   TABLE,
 } from '../../../../agent/host/network/plan-masquerade.ts';
 import { parseSubnet } from '../../../../agent/model/address.ts';
-import { makeNamespace, NO_NETWORK_NAMESPACES, type TestNamespace } from '../../../support/network-namespaces.ts';
-
-const SKIP = ((): string | false => {
-  if (NO_NETWORK_NAMESPACES !== false) return NO_NETWORK_NAMESPACES;
-  try {
-    execFileSync('nft', ['--version'], { stdio: 'ignore' });
-    return false;
-  } catch {
-    return 'nft is not installed';
-  }
-})();
+import { makeNamespace, NO_NFT, type TestNamespace } from '../../../support/network-namespaces.ts';
 
 const poolOf = (name: string, ...cidrs: readonly string[]): MasqueradedPool => ({
   name,
@@ -35,7 +24,7 @@ async function listing(namespace: TestNamespace): Promise<string> {
   return tables.includes(`inet ${TABLE}`) ? await namespace.run('nft', '-s', 'list', 'table', 'inet', TABLE) : '';
 }
 
-t.test('masquerading', { skip: SKIP }, async (t) => {
+t.test('masquerading', { skip: NO_NFT }, async (t) => {
   const namespace = await makeNamespace(t, 'nft');
   const directory = await mkdtemp(path.join(os.tmpdir(), 'holdfast-nft-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
