@@ -2,7 +2,6 @@
 import { create } from '@bufbuild/protobuf';
 import { z } from 'zod';
 import { describeError, HoldfastError } from '../../lib/errors.ts';
-
 import { Admin, ListLayersRequestSchema, ShowStateRequestSchema } from '../../proto/gen/holdfast/admin/v1/admin_pb.ts';
 import { listLeasedLayers } from '../install/drop-layers.ts';
 import { LAYOUT } from '../install/layout.ts';

@@ -1,6 +1,5 @@
 // What pods' networks leave on the host beside interfaces: the rules for masquerading, the routing rules and the routes of
 // pods. Looked at and removed when Holdfast goes; while pods have interfaces of ours all of it is theirs.
-
 import { HoldfastError } from '../../../lib/errors.ts';
 import { runCommand } from '../command.ts';
 import { openOwnNetworkNamespace } from '../netlink/namespace.ts';

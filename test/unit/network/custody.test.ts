@@ -7,10 +7,8 @@ import t, { type Test } from 'tap';
 import type { PodLinks } from '../../../agent/host/network/pod-links.ts';
 import type { Address } from '../../../agent/model/address.ts';
 import type { LeaseStore } from '../../../agent/network/lease-store.ts';
-
 import { listAttachments } from '../../../agent/network/list-attachments.ts';
 import { hostNameOf, macOf } from '../../../agent/network/plan-link.ts';
-
 import { addressKey } from '../../../agent/network/records.ts';
 import { parseRecord } from '../../../agent/network/transaction.ts';
 import { HoldfastError } from '../../../lib/errors.ts';
